@@ -1,0 +1,29 @@
+"""Distributions over structures: pure array mathematics on numpy or cupy (docs/math.md §2)."""
+
+from .base import SentenceError, Structure
+from .biluo import (
+    as_potentials,
+    biluo_labels,
+    entity_labels,
+    indices_of,
+    legal_moves,
+    spans_of,
+    split_label,
+)
+from .chain import ChainMarginals, LinearChain
+from .token import Token
+
+__all__ = [
+    "ChainMarginals",
+    "LinearChain",
+    "SentenceError",
+    "Structure",
+    "Token",
+    "as_potentials",
+    "biluo_labels",
+    "entity_labels",
+    "indices_of",
+    "legal_moves",
+    "spans_of",
+    "split_label",
+]

@@ -1,0 +1,190 @@
+"""What every structure shares: the protocol, the array aliases and the checks of what comes in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from types import ModuleType
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Floats1d: TypeAlias = npt.NDArray[Any]
+Floats2d: TypeAlias = npt.NDArray[Any]
+Floats3d: TypeAlias = npt.NDArray[Any]
+Ints1d: TypeAlias = npt.NDArray[np.int64]
+Bools1d: TypeAlias = npt.NDArray[np.bool_]
+Bools2d: TypeAlias = npt.NDArray[np.bool_]
+Scored: TypeAlias = list[tuple[list[int], float]]
+"""Outputs of one sentence with their log-probabilities, best first."""
+
+
+class SentenceError(ValueError):
+    """One sentence of a batch is at fault: a score that is not a number, no legal output.
+
+    `sentence` is its index in the batch, so that a component can name the document.
+    """
+
+    def __init__(self, message: str, sentence: int) -> None:
+        super().__init__(f"Sentence {sentence} of the batch {message}")
+        self.sentence = sentence
+
+
+@runtime_checkable
+class Structure(Protocol):
+    """A batch of distributions over structured outputs, one for each sentence.
+
+    Batches are ragged: arrays over tokens are flat, sentences one after another, and `lengths`
+    (B,) says where they end. Scores are log-potentials; "parts" are what they are given to, and
+    marginals have the shape of the scores. Outputs live on the host, arrays where the scores live.
+    """
+
+    lengths: Ints1d
+    labels: tuple[str, ...] | None
+
+    def log_partition(self) -> Floats1d:
+        """The logarithm of the normaliser of every sentence, (B,)."""
+
+    def marginals(self) -> Any:
+        """The probability of every part."""
+
+    def argmax(self) -> list[Any]:
+        """The most probable output of every sentence."""
+
+    def topk(self, k: int) -> list[Any]:
+        """The `k` most probable outputs of every sentence with log-probabilities, best first."""
+
+    def log_prob(self, outputs: Sequence[Any]) -> Floats1d:
+        """The log-probability of one output a sentence, (B,)."""
+
+    def entropy(self) -> Floats1d:
+        """The entropy in nats of every sentence's distribution, (B,)."""
+
+    def parts_of(self, outputs: Sequence[Any]) -> Any:
+        """One output a sentence as parts: what `marginals` is for a distribution."""
+
+
+def array_module(array: Any) -> Any:
+    """`cupy` for arrays on a GPU, `numpy` for everything else. Never imports cupy."""
+    cupy: ModuleType | None = sys.modules.get("cupy")
+    return np if cupy is None else cupy.get_array_module(array)
+
+
+def to_host(array: Any) -> npt.NDArray[Any]:
+    """An array of any module, or a list, as a numpy array; no copy if it is one."""
+    return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+def as_scores(scores: Any, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
+    """Scores as a float32 or float64 array of the given shape (None: any size).
+
+    float16 becomes float32, what is not floating float64. Raises ValueError for another shape.
+    """
+    if not hasattr(scores, "dtype"):
+        scores = np.asarray(scores, dtype=np.float64)
+    if scores.dtype.char not in "fd":
+        scores = scores.astype(np.float32 if scores.dtype.char == "e" else np.float64)
+    found = scores.shape
+    if len(found) != len(shape) or any(w not in (None, f) for w, f in zip(shape, found)):
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} should have the shape ({wanted}), but it has {found}")
+    if found[-1] == 0:
+        raise ValueError(f"{name} should be given for at least one label, but there is none")
+    return scores
+
+
+def as_lengths(lengths: Any, n_tokens: int) -> Ints1d:
+    """Sentence lengths (B,) as int64 on the host, checked to sum to the number of tokens."""
+    host = to_host(lengths)
+    if host.ndim != 1 or (host.size and host.dtype.kind not in "iu"):
+        raise ValueError(
+            f"lengths should be one integer a sentence, but it is an array of the shape "
+            f"{host.shape} and the type {host.dtype}"
+        )
+    host = host.astype(np.int64, copy=False)
+    if host.size and host.min() < 0:
+        raise ValueError(f"lengths should not be negative, but one is {host.min()}")
+    if host.sum() != n_tokens:
+        raise ValueError(
+            f"lengths should sum to the number of tokens that have scores, {n_tokens}, "
+            f"but they sum to {host.sum()}"
+        )
+    return host
+
+
+def as_labels(labels: Sequence[str] | None, n_labels: int) -> tuple[str, ...] | None:
+    """Label names in column order, checked to be as many as there are columns."""
+    if labels is None:
+        return None
+    if len(labels) != n_labels:
+        raise ValueError(f"There are scores for {n_labels} labels, but {len(labels)} label names")
+    return tuple(labels)
+
+
+def check_scores(scores: npt.NDArray[Any], lengths: Ints1d, name: str) -> None:
+    """Raise a SentenceError for the first sentence with a score that is NaN or +inf.
+
+    `scores` is (N, ...). -inf is a legal score: it forbids a part.
+    """
+    if scores.size == 0 or float(scores.max()) < np.inf:
+        return
+    wrong = ~(scores < np.inf)
+    token = int(wrong.reshape(len(scores), -1).any(axis=1).argmax())
+    sentence = int(np.searchsorted(np.cumsum(lengths), token, side="right"))
+    position = token - int(lengths[:sentence].sum())
+    found = float(scores[token][wrong[token]].ravel()[0])
+    raise SentenceError(
+        f"has {name} of {found} at its token {position} (of {lengths[sentence]}); "
+        f"scores must be numbers or -inf",
+        sentence,
+    )
+
+
+def check_potentials(scores: npt.NDArray[Any], name: str) -> None:
+    """Raise ValueError if scores that all sentences share have a NaN or a +inf."""
+    if scores.size and not float(scores.max()) < np.inf:
+        raise ValueError(f"{name} must be numbers or -inf, but there is a NaN or +inf in them")
+
+
+def flatten_outputs(outputs: Sequence[Any], lengths: Ints1d, n_labels: int) -> Ints1d:
+    """Label indices of all sentences as one flat array (N,) on the host.
+
+    Raises ValueError for another number of sentences, and SentenceError for an output of the wrong
+    length or with a label that does not exist.
+    """
+    if len(outputs) != len(lengths):
+        raise ValueError(f"There are {len(lengths)} sentences, but {len(outputs)} outputs")
+    for sentence, (output, length) in enumerate(zip(outputs, lengths)):
+        if len(output) != length:
+            raise SentenceError(f"has {length} tokens, but its output {len(output)}", sentence)
+    if not len(outputs) or not lengths.sum():
+        return np.zeros(0, dtype=np.int64)
+    flat = np.concatenate([to_host(output) for output in outputs if len(output)])
+    flat = flat.astype(np.int64, copy=False)
+    if flat.min() < 0 or flat.max() >= n_labels:
+        token = int(((flat < 0) | (flat >= n_labels)).argmax())
+        sentence = int(np.searchsorted(np.cumsum(lengths), token, side="right"))
+        raise SentenceError(f"has the label {flat[token]}, but there are {n_labels}", sentence)
+    return flat
+
+
+def split_outputs(flat: Ints1d, offsets: Ints1d) -> list[Ints1d]:
+    """A flat array (N,) as one array a sentence; `offsets` (B + 1,) as in `Packing`."""
+    bounds = offsets.tolist()
+    return [flat[start:stop] for start, stop in pairwise(bounds)]
+
+
+def row_max(scores: Floats2d) -> Floats1d:
+    """The largest number of every row, (N,) of (N, L) with L > 0."""
+    # By columns: numpy reduces short rows one by one, up to ten times slower than the copy.
+    return array_module(scores).ascontiguousarray(scores.T).max(axis=0)
+
+
+def expectation(probabilities: Floats2d, scores: Floats2d) -> Floats1d:
+    """Row by row Σ p·s in which an impossible part counts nothing, even if its score is -inf."""
+    xp = array_module(scores)
+    if scores.size and not float(scores.min()) > -np.inf:
+        scores = xp.where(probabilities > 0, scores, 0)
+    return xp.einsum("ij,ij->i", probabilities, scores)

@@ -1,0 +1,91 @@
+"""Forward-backward for linear chains in log space and float64 (docs/math.md §2.2).
+
+For the sentences that the scaled passes cannot do: slower by far, but right for any scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .base import Floats1d, Floats2d, Floats3d, array_module
+
+if TYPE_CHECKING:
+    from .chain import LinearChain
+
+
+class LogPasses:
+    """Both passes over a (small) batch. The methods are those of `ScaledPasses`, in float64.
+
+    With the packed rows of the chain, logarithms throughout: alpha (N, L) forward scores with the
+    emission, beta (N, L) backward scores without it.
+    """
+
+    def __init__(self, chain: LinearChain) -> None:
+        xp = array_module(chain.emissions)
+        self.packing = packing = chain.packing
+        self.emissions = chain.emissions.take(packing.rows, axis=0).astype(np.float64)
+        self.transitions = chain.transitions.astype(np.float64)
+        start, end = chain.start.astype(np.float64), chain.end.astype(np.float64)
+        self.alpha = self.emissions.copy()
+        self.beta = xp.empty_like(self.emissions)
+        self.log_z = xp.zeros(packing.n_sentences)
+        self.alpha[: packing.n_alive] += start
+        for before, now in packing.steps:
+            self.alpha[now] += _log_sum_exp(self.alpha[before][:, :, None] + self.transitions, 1)
+        self.beta[packing.last] = end
+        for before, now in reversed(packing.steps):
+            arriving = self.emissions[now] + self.beta[now]
+            self.beta[before] = _log_sum_exp(self.transitions + arriving[:, None, :], 2)
+        self.log_z[packing.order] = _log_sum_exp(self.alpha[packing.last] + end, 1)
+        self._row_log_z = self.log_z[packing.packed_sentences][:, None]
+
+    def token_marginals(self) -> Floats2d:
+        """μ_i(y), (N, L) in flat order."""
+        xp = array_module(self.alpha)
+        return xp.exp(self.alpha + self.beta - self._row_log_z)[self.packing.back]
+
+    def pair_sums(self, weights: Floats1d | None) -> Floats2d:
+        """Σ w μ_i(y', y) over sentences and positions, (L, L)."""
+        xp = array_module(self.alpha)
+        sums = xp.zeros_like(self.transitions)
+        for now, pairs in self._pairs():
+            if weights is not None:
+                pairs = pairs * weights[self.packing.packed_sentences[now]][:, None, None]
+            sums += pairs.sum(axis=0)
+        return sums
+
+    def pair_marginals(self) -> Floats3d:
+        """μ_i(y', y), (N, L, L) in flat order; zeros at the first tokens."""
+        xp = array_module(self.alpha)
+        marginals = xp.zeros((len(self.alpha), *self.transitions.shape))
+        for now, pairs in self._pairs():
+            marginals[self.packing.rows[now]] = pairs
+        return marginals
+
+    def expected_pairs(self, table: Floats2d) -> Floats1d:
+        """Σ_i Σ μ_i(y', y) table[y', y], (B,), 0·(-inf) = 0."""
+        xp = array_module(self.alpha)
+        expected = xp.zeros(self.packing.n_sentences)
+        for now, pairs in self._pairs():
+            values = xp.where(pairs > 0, table, 0) * pairs
+            expected[self.packing.packed_sentences[now]] += values.sum(axis=(1, 2))
+        return expected
+
+    def _pairs(self) -> Iterator[tuple[slice, Floats3d]]:
+        """μ_i(y', y) of the packed rows of one step after the other."""
+        xp = array_module(self.alpha)
+        arriving = self.emissions + self.beta - self._row_log_z
+        for before, now in self.packing.steps:
+            scores = self.alpha[before][:, :, None] + self.transitions
+            yield now, xp.exp(scores + arriving[now][:, None, :])
+
+
+def _log_sum_exp(scores: Floats3d, axis: int) -> Floats2d:
+    """log Σ exp along an axis; -inf where all are -inf."""
+    xp = array_module(scores)
+    peaks = xp.maximum(scores.max(axis=axis, keepdims=True), np.finfo(np.float64).min)
+    with np.errstate(divide="ignore"):
+        return xp.log(xp.exp(scores - peaks).sum(axis=axis)) + xp.squeeze(peaks, axis)

@@ -1,0 +1,172 @@
+"""Forward-backward for linear chains in scaled probability space (docs/math.md §2.2).
+
+One matrix product and three element-wise operations a step forward, two operations a step back,
+no exponential inside the loops. Where sentences leave the range of the floating-point numbers a
+guard says so (`unsafe`), and `chain_log` takes over for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .base import Floats1d, Floats2d, Floats3d, Ints1d, array_module, row_max, to_host
+
+if TYPE_CHECKING:
+    from .chain import LinearChain
+
+SUM_TOLERANCE = {"f": 1e-4, "d": 1e-9}
+"""How far from 1 the marginals of a token may sum."""
+LEAST_SCALE = {"f": 1e-25, "d": 1e-200}
+"""The least factor by which a step may shrink the forward probabilities."""
+CLEARLY_SAFE_SCALE = {"f": 1e-10, "d": 1e-100}
+"""Above it the forward pass is trusted without the check of the sums, which needs both passes."""
+
+
+class ScaledPasses:
+    """The forward and, when first needed, the backward pass over a batch.
+
+    With E = exp(A - max A) and X_i = exp(e_i - max e_i), in packed rows:
+    alpha (N, L): forward probabilities that sum to 1; scale (N, 1): what they were divided by;
+    ratio (N, L): X_i ∘ β_i / c_i, so that μ_i(y', y) = α_{i-1}(y') E[y', y] ratio_i(y).
+    """
+
+    def __init__(self, chain: LinearChain) -> None:
+        xp = array_module(chain.emissions)
+        self.chain = chain
+        self.packing = chain.packing
+        dtype = chain.emissions.dtype
+        self._kind = dtype.char
+        self._lowest = xp.finfo(dtype).min
+        self._unsafe: Ints1d | None = None
+        with np.errstate(all="ignore"):
+            self._forward()
+
+    def _forward(self) -> None:
+        chain, packing = self.chain, self.packing
+        xp = array_module(chain.emissions)
+        ratio = chain.emissions.take(packing.rows, axis=0)
+        peaks = row_max(ratio)[:, None]
+        # A row that is all -inf gives a scale of 0, not a NaN.
+        xp.maximum(peaks, self._lowest, out=peaks)
+        ratio -= peaks
+        xp.exp(ratio, out=ratio)
+        moves, moves_peak = self._exp(chain.transitions)
+        start, start_peak = self._exp(chain.start)
+        end, end_peak = self._exp(chain.end)
+
+        alpha = xp.empty_like(ratio)
+        scale = xp.empty_like(peaks)
+        n_alive = packing.n_alive
+        first = xp.multiply(ratio[:n_alive], start, out=alpha[:n_alive])
+        # The method `dot` has a fraction of the overhead of matmul and sum.
+        ones = xp.ones((len(moves), 1), dtype=ratio.dtype)
+        first /= first.dot(ones, out=scale[:n_alive])
+        for before, now in packing.steps:
+            current = alpha[before].dot(moves, out=alpha[now])
+            current *= ratio[now]
+            current /= current.dot(ones, out=scale[now])
+        final = alpha[packing.last] @ end
+
+        self.alpha, self.scale, self.ratio = alpha, scale, ratio
+        self.moves, self._end, self._final = moves, end, final
+        per_token = xp.log(scale[:, 0]).astype(np.float64)
+        per_token += peaks[:, 0]
+        log_z = packing.sum_packed(per_token)
+        lengths = xp.asarray(packing.lengths)[packing.order]
+        log_z[packing.order] += (
+            xp.log(final.astype(np.float64)) + start_peak + end_peak + (lengths - 1) * moves_peak
+        )
+        self.log_z = log_z
+
+    def _exp(self, scores: Floats1d) -> tuple[Floats1d, float]:
+        """exp(scores - their maximum), and the maximum; zeros where no score is finite."""
+        xp = array_module(scores)
+        peak = max(float(scores.max()), float(self._lowest))
+        return xp.exp(scores - scores.dtype.type(peak)), peak
+
+    def clearly_safe(self) -> bool:
+        """Whether the forward pass alone shows that no sentence left the range of the numbers."""
+        if self._unsafe is not None:
+            return not len(self._unsafe)
+        if not self.packing.n_tokens:
+            return True
+        least = CLEARLY_SAFE_SCALE[self._kind]
+        return float(self.scale.min()) > least and float(self._final.min()) > least
+
+    def unsafe(self) -> Ints1d:
+        """The sentences whose results cannot be trusted, on the host; their rows are set to 0."""
+        if self._unsafe is None:
+            with np.errstate(all="ignore"):
+                self._unsafe = self._backward()
+        return self._unsafe
+
+    def _backward(self) -> Ints1d:
+        packing, ratio = self.packing, self.ratio
+        xp = array_module(ratio)
+        ratio /= self.scale
+        beta = xp.empty_like(ratio)
+        beta[packing.last] = self._end / self._final[:, None]
+        moves_back = self.moves.T
+        for before, now in reversed(packing.steps):
+            current = ratio[now]
+            current *= beta[now]
+            current.dot(moves_back, out=beta[before])
+        beta *= self.alpha
+        self.tokens = beta
+
+        # Written so that a NaN is not safe.
+        safe = abs(beta.dot(xp.ones(beta.shape[1], dtype=beta.dtype)) - 1) < SUM_TOLERANCE[self._kind]
+        safe &= self.scale[:, 0] > LEAST_SCALE[self._kind]
+        safe[packing.last] &= self._final > LEAST_SCALE[self._kind]
+        if bool(safe.all()):
+            return np.zeros(0, dtype=np.int64)
+        unsafe = np.unique(to_host(packing.packed_sentences[~safe]))
+        rows = xp.isin(packing.packed_sentences, xp.asarray(unsafe))
+        for array in (self.alpha, self.ratio, self.tokens):
+            array[rows] = 0
+        return unsafe
+
+    def token_marginals(self) -> Floats2d:
+        """μ_i(y), (N, L) in flat order."""
+        return self.tokens.take(self.packing.back, axis=0)
+
+    def pair_sums(self, weights: Floats1d | None) -> Floats2d:
+        """Σ w μ_i(y', y) over sentences and positions, (L, L)."""
+        before, now = self._pair_factors()
+        if weights is not None:
+            sentences = self.packing.packed_sentences[self.packing.n_alive :]
+            now = now * weights[sentences][:, None]
+        return self.moves * (before.T @ now)
+
+    def pair_marginals(self) -> Floats3d:
+        """μ_i(y', y), (N, L, L) in flat order; zeros at the first tokens."""
+        xp = array_module(self.alpha)
+        n_labels = self.alpha.shape[1]
+        before, now = self._pair_factors()
+        pairs = xp.zeros((self.packing.n_tokens, n_labels, n_labels), dtype=self.alpha.dtype)
+        pairs[self.packing.rows[self.packing.n_alive :]] = (
+            before[:, :, None] * self.moves * now[:, None, :]
+        )
+        return pairs
+
+    def expected_pairs(self, table: Floats2d) -> Floats1d:
+        """Σ_i Σ μ_i(y', y) table[y', y], (B,) in float64, 0·(-inf) = 0."""
+        xp = array_module(table)
+        before, now = self._pair_factors()
+        barred = table == -np.inf
+        weighted = self.moves * xp.where(barred, table.dtype.type(0), table)
+        expected = self._sum_pairs(before @ weighted, now)
+        reachable = self.moves * barred
+        if bool(reachable.any()):
+            expected[self._sum_pairs(before @ reachable, now) > 0] = -np.inf
+        return expected
+
+    def _pair_factors(self) -> tuple[Floats2d, Floats2d]:
+        """α_{i-1} and ratio_i of all pairs of neighbours, packed."""
+        return self.alpha.take(self.packing.previous, axis=0), self.ratio[self.packing.n_alive :]
+
+    def _sum_pairs(self, before: Floats2d, now: Floats2d) -> Floats1d:
+        values = array_module(now).einsum("ij,ij->i", before, now)
+        return self.packing.sum_packed(values, self.packing.n_alive)

@@ -1,0 +1,159 @@
+"""How a ragged batch is laid out inside: time-major and packed, without padding.
+
+Sentences are sorted longest first; the rows of step t are the t-th tokens of the sentences that
+are still alive at t, in that order. A step of a recursion is then one operation on two contiguous
+slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .base import Floats1d, Ints1d, array_module
+
+
+class Packing:
+    """The layout of sentences of the given lengths, made once and shared by all passes over them.
+
+    lengths: (B,) on the host. xp: the array module of the scores; index arrays that meet scores
+    are its arrays, all others are numpy's.
+
+    Flat order is the caller's (sentence after sentence), packed order the one inside.
+    """
+
+    def __init__(self, lengths: Ints1d, xp: Any = np) -> None:
+        self.lengths = lengths
+        self.xp = xp
+        self.n_tokens = int(lengths.sum())
+        self.n_sentences = len(lengths)
+
+    @cached_property
+    def offsets(self) -> Ints1d:
+        """Where sentences start in flat order, (B + 1,); the last is N."""
+        offsets = np.zeros(self.n_sentences + 1, dtype=np.int64)
+        np.cumsum(self.lengths, out=offsets[1:])
+        return offsets
+
+    @cached_property
+    def alive(self) -> Ints1d:
+        """How many sentences have a token at each step, (T,)."""
+        ended = np.cumsum(np.bincount(self.lengths, minlength=1))
+        return self.n_sentences - ended[:-1]
+
+    @cached_property
+    def starts(self) -> Ints1d:
+        """The first packed row of each step, (T,)."""
+        return np.cumsum(self.alive) - self.alive
+
+    @cached_property
+    def n_alive(self) -> int:
+        """The number of sentences that have tokens; their first tokens are the first rows."""
+        return int(self.alive[0]) if len(self.alive) else 0
+
+    @cached_property
+    def steps(self) -> list[tuple[slice, slice]]:
+        """For every step but the first: the rows of the sentences alive, one step ago and now."""
+        starts, alive = self.starts.tolist(), self.alive.tolist()
+        return [
+            (slice(before, before + n), slice(start, start + n))
+            for before, start, n in zip(starts, starts[1:], alive[1:])
+        ]
+
+    @cached_property
+    def _order(self) -> Ints1d:
+        return np.argsort(-self.lengths, kind="stable")
+
+    @cached_property
+    def order(self) -> Ints1d:
+        """The sentences that have tokens, longest first, (n_alive,)."""
+        return self.xp.asarray(self._order[: self.n_alive])
+
+    @cached_property
+    def _back(self) -> Ints1d:
+        rank = np.empty(self.n_sentences, dtype=np.int64)
+        rank[self._order] = np.arange(self.n_sentences)
+        positions = np.arange(self.n_tokens) - np.repeat(self.offsets[:-1], self.lengths)
+        return self.starts[positions] + np.repeat(rank, self.lengths)
+
+    @cached_property
+    def back(self) -> Ints1d:
+        """The packed row of every token: `flat = packed[back]`, (N,)."""
+        return self.xp.asarray(self._back)
+
+    @cached_property
+    def rows(self) -> Ints1d:
+        """The token of every packed row: `packed = flat[rows]`, (N,)."""
+        rows = np.empty(self.n_tokens, dtype=np.int64)
+        rows[self._back] = np.arange(self.n_tokens)
+        return self.xp.asarray(rows)
+
+    @cached_property
+    def previous(self) -> Ints1d:
+        """The packed rows of the tokens before those of the rows `n_alive:`, (N - n_alive,)."""
+        previous = np.arange(self.n_alive, self.n_tokens)
+        previous -= np.repeat(self.alive[:-1], self.alive[1:])
+        return self.xp.asarray(previous)
+
+    @cached_property
+    def last(self) -> Ints1d:
+        """The packed rows of the last tokens of the sentences in `order`, (n_alive,)."""
+        lengths = self.lengths[self._order[: self.n_alive]]
+        return self.xp.asarray(self.starts[lengths - 1] + np.arange(self.n_alive))
+
+    @cached_property
+    def sentences(self) -> Ints1d:
+        """The sentence of every token in flat order, (N,)."""
+        return self.xp.asarray(np.repeat(np.arange(self.n_sentences), self.lengths))
+
+    @cached_property
+    def packed_sentences(self) -> Ints1d:
+        """The sentence of every packed row, (N,)."""
+        return self.sentences[self.rows]
+
+    @cached_property
+    def first_tokens(self) -> Ints1d:
+        """The first tokens, in flat order, of the sentences that have any."""
+        return self.xp.asarray(self.offsets[:-1][self.lengths > 0])
+
+    @cached_property
+    def last_tokens(self) -> Ints1d:
+        """The last tokens, in flat order, of the sentences that have any."""
+        return self.xp.asarray(self.offsets[1:][self.lengths > 0] - 1)
+
+    @cached_property
+    def nonempty(self) -> Ints1d:
+        """The sentences that have tokens, in the order of the batch."""
+        return self.xp.asarray(np.flatnonzero(self.lengths))
+
+    @cached_property
+    def inner_tokens(self) -> Ints1d:
+        """The tokens, in flat order, that have one before them in their sentence."""
+        inner = np.ones(self.n_tokens, dtype=bool)
+        inner[self.offsets[:-1][self.lengths > 0]] = False
+        return self.xp.asarray(np.flatnonzero(inner))
+
+    def select(self, sentences: Ints1d | Sequence[int]) -> tuple[Ints1d, Ints1d]:
+        """The tokens, in flat order, of some sentences one after another, and their lengths."""
+        chosen = np.asarray(sentences, dtype=np.int64)
+        lengths = self.lengths[chosen]
+        ends = np.cumsum(lengths)
+        shifts = np.repeat(self.offsets[:-1][chosen] - (ends - lengths), lengths)
+        return self.xp.asarray(shifts + np.arange(len(shifts))), lengths
+
+    def sum(self, values: Floats1d) -> Floats1d:
+        """Values of the tokens in flat order, (N,), summed by sentence, (B,) in float64."""
+        return self._sum(self.sentences, values)
+
+    def sum_packed(self, values: Floats1d, first_row: int = 0) -> Floats1d:
+        """Values of the packed rows from `first_row` on, summed by sentence, (B,) in float64."""
+        return self._sum(self.packed_sentences[first_row:], values)
+
+    def _sum(self, sentences: Ints1d, values: Floats1d) -> Floats1d:
+        # bincount adds in float64 and keeps an infinity within its own sentence.
+        xp = array_module(values)
+        sums = xp.bincount(sentences, weights=values, minlength=self.n_sentences)
+        return sums.astype(np.float64, copy=False)

@@ -1,0 +1,157 @@
+"""The best label sequences of a linear chain: max-only forward pass, arg-max on the way back.
+
+Where moves are forbidden (BILUO), labels are treated by what may precede them: those with at most
+two legal predecessors look at just these, the others at the union of their predecessors. Columns
+are put in an order in which all these sets are contiguous.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .base import Floats1d, Floats2d, Ints1d, array_module, to_host
+from .packing import Packing
+
+FEW = 2
+"""A label with at most so many legal predecessors has them looked up one by one."""
+RENORMALISE_EVERY = 16
+"""Steps after which the chart's rows are shifted to 0, to stay exact in float32."""
+FEW_CELLS = 128
+"""Sentences alive times labels up to which looking at everything at once is the fastest."""
+BLOCK = 1 << 18
+"""Numbers in the largest temporary array of a step: about the size of a second-level cache."""
+
+
+class Moves(NamedTuple):
+    """Which labels may follow which, with the labels in an order made for the chart.
+
+    order: (L,) the label of each column. n_dense: the columns before it are targets whose
+    predecessors are among the columns `sources`. few: (2, L - n_dense) the predecessors of the
+    other targets, padded with any.
+    """
+
+    order: Ints1d
+    identity: bool
+    n_dense: int
+    sources: slice
+    few: Ints1d
+
+
+class Chart(NamedTuple):
+    """What the forward pass leaves: `best` (N, L), packed rows, columns in the order of `moves`,
+    is the score of the best way to a label of a token, up to a constant a row."""
+
+    best: Floats2d
+    moves: Moves
+    transitions: Floats2d
+    end: Floats1d
+
+
+@lru_cache(maxsize=64)
+def _plan(legal_bytes: bytes, n_labels: int) -> Moves:
+    legal = np.frombuffer(legal_bytes, dtype=bool).reshape(n_labels, n_labels)
+    dense = legal.sum(axis=0) > FEW
+    source = legal[:, dense].any(axis=1)
+    # dense only | dense and source | few and source | few only
+    group = np.where(dense, source.astype(int), 3 - source.astype(int))
+    order = np.argsort(group, kind="stable")
+    sizes = np.bincount(group, minlength=4)
+    n_dense = int(sizes[0] + sizes[1])
+    legal = legal[order][:, order]
+    few = np.zeros((FEW, n_labels - n_dense), dtype=np.int64)
+    for column in range(n_dense, n_labels):
+        predecessors = np.flatnonzero(legal[:, column])
+        if len(predecessors):
+            few[:, column - n_dense] = np.resize(predecessors, FEW)
+    sources = slice(int(sizes[0]), int(sizes[0] + sizes[1] + sizes[2]))
+    return Moves(order, bool((np.diff(order) > 0).all()), n_dense, sources, few)
+
+
+def legal_moves_plan(transitions: Floats2d) -> Moves:
+    """How the chart is laid out for transitions (L, L) of which -inf are forbidden."""
+    return _plan((to_host(transitions) > -np.inf).tobytes(), len(transitions))
+
+
+def forward(
+    emissions: Floats2d,
+    transitions: Floats2d,
+    start: Floats1d,
+    end: Floats1d,
+    packing: Packing,
+) -> Chart:
+    """Fill the chart for all sentences; the arguments as in `LinearChain`."""
+    xp = array_module(emissions)
+    moves = legal_moves_plan(transitions)
+    best = emissions.take(packing.rows, axis=0)
+    if not moves.identity:
+        order = xp.asarray(moves.order)
+        best = best.take(order, axis=1)
+        transitions = transitions[order[:, None], order]
+        start, end = start.take(order), end.take(order)
+    chart = Chart(best, moves, transitions, end)
+    best[: packing.n_alive] += start
+    if packing.steps:
+        _fill(chart, packing, xp)
+    return chart
+
+
+def _fill(chart: Chart, packing: Packing, xp: Any) -> None:
+    best, moves, transitions, _ = chart
+    n_labels, n_dense = len(transitions), moves.n_dense
+    n_few = n_labels - n_dense
+    dense = xp.ascontiguousarray(transitions[moves.sources, :n_dense])
+    few = xp.asarray(moves.few.ravel())
+    few_moves = transitions[xp.asarray(moves.few), xp.arange(n_dense, n_labels)].ravel()
+    scratch = xp.empty(min(packing.n_alive * n_labels**2, max(BLOCK, n_labels**2)), best.dtype)
+    lowest = xp.finfo(best.dtype).min
+
+    for step, (before, now) in enumerate(packing.steps, start=1):
+        previous, current = best[before], best[now]
+        if len(current) * n_labels <= FEW_CELLS:
+            current += _arrivals(previous, transitions, scratch, xp)
+        else:
+            if n_dense:
+                current[:, :n_dense] += _arrivals(previous[:, moves.sources], dense, scratch, xp)
+            if n_few:
+                ways = previous.take(few, axis=1)
+                ways += few_moves
+                current[:, n_dense:] += xp.maximum(ways[:, :n_few], ways[:, n_few:])
+        if step % RENORMALISE_EVERY == 0:
+            current -= xp.maximum(current.max(axis=1, keepdims=True), lowest)
+
+
+def _arrivals(
+    previous: Floats2d, transitions: Floats2d, scratch: Floats1d, xp: Any
+) -> Floats2d:
+    """The best way from the scores `previous` (rows, from) over `transitions` (from, to)."""
+    n_rows, size = len(previous), transitions.size
+    block = max(1, len(scratch) // size)
+    if n_rows > block:
+        parts = [previous[low : low + block] for low in range(0, n_rows, block)]
+        return xp.concatenate([_arrivals(part, transitions, scratch, xp) for part in parts])
+    # [from, row, to]: the maximum over the first axis is a row of long vector operations.
+    ways = scratch[: n_rows * size].reshape(len(transitions), n_rows, -1)
+    xp.add(previous.T[:, :, None], transitions[:, None, :], out=ways)
+    return ways.max(axis=0)
+
+
+def backward(chart: Chart, packing: Packing) -> tuple[Ints1d, Floats1d]:
+    """The best sequences in flat order, (N,), and for every sentence of `packing.order` whether the
+    score of its best way is finite, i.e. whether it has one, as the score at its last token."""
+    best, moves, transitions, end = chart
+    xp = array_module(best)
+    path = xp.empty(len(best), dtype=np.int64)
+    final = best.take(packing.last, axis=0)
+    final += end
+    path[packing.last] = final.argmax(axis=1)
+    incoming = xp.ascontiguousarray(transitions.T)
+    for before, now in reversed(packing.steps):
+        ways = incoming.take(path[now], axis=0)
+        ways += best[before]
+        ways.argmax(axis=1, out=path[before])
+    if not moves.identity:
+        path = xp.asarray(moves.order).take(path)
+    return path.take(packing.back), final.max(axis=1)
