@@ -1,0 +1,85 @@
+"""Arithmetic on the parts of a structure: marginals, indicators and gradients alike.
+
+The parts of a token model are one array (N, L); those of a chain are a `ChainMarginals`. A batch of
+either is linear in the weights of its sentences, and everything here uses that.
+"""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from ..structures import ChainMarginals, LinearChain, Structure, Token
+from ..structures.base import array_module
+
+Parts = Any  # an array or a ChainMarginals
+
+
+def combine(function: Callable[..., Any], *parts: Parts) -> Parts:
+    """Apply a function of arrays to each field of parts of the same kind."""
+    first = parts[0]
+    if not isinstance(first, ChainMarginals):
+        return function(*parts)
+    return ChainMarginals(
+        **{
+            field.name: function(*(getattr(part, field.name) for part in parts))
+            for field in fields(ChainMarginals)
+        }
+    )
+
+
+def add(left: Parts, right: Parts) -> Parts:
+    return combine(lambda a, b: a + b, left, right)
+
+
+def subtract(left: Parts, right: Parts) -> Parts:
+    return combine(lambda a, b: a - b, left, right)
+
+
+def scale(parts: Parts, factor: float) -> Parts:
+    return combine(lambda array: array * factor, parts)
+
+
+def scores_of(structure: Token | LinearChain) -> Any:
+    """The scores (N, L) of a structure's tokens: emissions, for a chain."""
+    return structure.emissions if isinstance(structure, LinearChain) else structure.scores
+
+
+def per_token(weights: Any, structure: Token | LinearChain) -> Any:
+    """Weights of sentences (B,) as weights of their tokens (N, 1)."""
+    return weights[structure.packing.sentences][:, None]
+
+
+def expected_parts(structure: Structure, weights: Any) -> Parts:
+    """The marginals of a batch, each sentence times its weight (B,)."""
+    token_weights = per_token(weights, structure)
+    if isinstance(structure, Token):
+        return structure.marginals() * token_weights
+    if isinstance(structure, LinearChain):
+        marginals = structure.marginals(weights=weights)
+        return ChainMarginals(
+            tokens=marginals.tokens * token_weights,
+            pairs=marginals.pairs,
+            starts=marginals.starts,
+            ends=marginals.ends,
+        )
+    raise TypeError(f"{type(structure).__name__} has no parts that can be weighted.")
+
+
+def inner(parts: Parts, structure: Structure) -> float:
+    """⟨parts, scores⟩ summed over a batch, where 0 · −∞ is 0."""
+    if isinstance(structure, Token):
+        return _inner(parts, structure.scores)
+    if isinstance(structure, LinearChain):
+        return (
+            _inner(parts.tokens, structure.emissions)
+            + _inner(parts.pairs, structure.transitions)
+            + _inner(parts.starts, structure.start)
+            + _inner(parts.ends, structure.end)
+        )
+    raise TypeError(f"{type(structure).__name__} has no scores to weigh parts with.")
+
+
+def _inner(parts: Any, scores: Any) -> float:
+    xp = array_module(scores)
+    with_mass = parts != 0
+    return float(xp.vdot(parts, xp.where(with_mass, scores, 0)))

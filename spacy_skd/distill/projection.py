@@ -1,0 +1,213 @@
+"""Marginals of a teacher over the parts of a student (docs/math.md §4).
+
+The cross-entropy between two distributions over structures needs nothing of the teacher but its
+marginals over the student's parts. One small function a pair of kinds, in one table.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..structures import ChainMarginals, LinearChain, Structure, Token
+from ..structures.base import array_module, expectation
+from .parts import Parts, expected_parts, per_token, scores_of
+
+
+def project(
+    teacher: Structure, onto: type[Structure] | Structure, weights: Any | None = None
+) -> Parts:
+    """The teacher's marginals over the parts of another kind of structure.
+
+    teacher: distributions of a batch of B sentences.
+    onto: the student's kind of structure, or a student's batch of the same sentences. With a batch,
+        labels are matched by name; labels that are not the same set raise ValueError.
+    weights: weight of each sentence (B,); by default 1.
+
+    Returns an array (N, L) for a token student, `ChainMarginals` for a chain. Unlike the marginals
+    of a chain, whose tokens stay probabilities, everything here is weighted.
+
+    Raises NotImplementedError where the teacher's kind says nothing about the student's parts.
+    """
+    kind = onto if isinstance(onto, type) else type(onto)
+    if not isinstance(onto, type):
+        teacher = match_labels(teacher, onto)
+    try:
+        projection = PROJECTIONS[type(teacher), kind]
+    except KeyError:
+        raise NotImplementedError(
+            f"A {type(teacher).__name__} teacher has no marginals over the parts of a "
+            f"{kind.__name__} student."
+        ) from None
+    if weights is None:
+        scores = scores_of(teacher)
+        weights = array_module(scores).ones(len(teacher.lengths), dtype=scores.dtype)
+    return projection(teacher, weights)
+
+
+def cross_entropy(teacher: Structure, student: Structure) -> Any:
+    """−Σ_y p_t(y) log p_s(y) of each sentence, exactly (docs/math.md §1): (B,) in nats.
+
+    Computed in the dtype of the scores. Infinite where the teacher gives probability to a structure
+    that is impossible for the student. Labels are matched by name (ValueError if they differ).
+    """
+    teacher = match_labels(teacher, student)
+    try:
+        expected_score = EXPECTED_SCORES[type(teacher), type(student)]
+    except KeyError:
+        raise NotImplementedError(
+            f"There is no cross-entropy of a {type(teacher).__name__} teacher and a "
+            f"{type(student).__name__} student."
+        ) from None
+    log_partition = student.log_partition()
+    return (log_partition - expected_score(teacher, student)).astype(log_partition.dtype)
+
+
+def condition(teacher: Structure, student: Structure) -> Structure:
+    """The teacher given that the structure is one the student can represent at all.
+
+    A token teacher puts mass on label sequences that a chain student with forbidden moves cannot
+    have. What is left of it, renormalised, is a chain with those moves forbidden and no other
+    potentials. Everything else is returned as it is.
+    """
+    if not (isinstance(teacher, Token) and isinstance(student, LinearChain)):
+        return teacher
+    xp = array_module(student.emissions)
+    potentials = (student.transitions, student.start, student.end)
+    if all(bool(xp.isfinite(potential).all()) for potential in potentials):
+        return teacher
+    return LinearChain.from_token(
+        teacher, *(xp.where(xp.isneginf(potential), potential, 0) for potential in potentials)
+    )
+
+
+def match_labels(teacher: Structure, student: Structure) -> Structure:
+    """The teacher with its columns in the order of the student's labels.
+
+    Raises ValueError, naming the labels that only one of them has, if the sets differ.
+    """
+    ours, theirs = student.labels, teacher.labels
+    if ours is None or theirs is None:
+        n_theirs, n_ours = (scores_of(structure).shape[1] for structure in (teacher, student))
+        if n_theirs != n_ours:
+            raise ValueError(
+                f"The teacher has {n_theirs} labels and the student {n_ours}; they have to be the "
+                "same. Give both structures their labels to see which differ."
+            )
+        return teacher
+    if tuple(ours) == tuple(theirs):
+        return teacher
+    check_same_labels(theirs, ours)
+    column = {label: number for number, label in enumerate(theirs)}
+    order = np.asarray([column[label] for label in ours])
+    if isinstance(teacher, Token):
+        return Token(teacher.scores[:, order], teacher.lengths, labels=ours)
+    return LinearChain(
+        teacher.emissions[:, order],
+        teacher.transitions[order][:, order],
+        teacher.start[order],
+        teacher.end[order],
+        teacher.lengths,
+        labels=ours,
+    )
+
+
+def check_same_labels(teacher_labels: Any, student_labels: Any, component: str = "") -> None:
+    """Raise ValueError, naming the labels that only one side has, unless both have the same."""
+    only_teacher = sorted(set(teacher_labels) - set(student_labels))
+    only_student = sorted(set(student_labels) - set(teacher_labels))
+    if not only_teacher and not only_student:
+        return
+    where = f"in component '{component}' " if component else ""
+    raise ValueError(
+        f"The labels of teacher and student {where}differ. Only the teacher has: "
+        f"{', '.join(only_teacher) or 'none'}. Only the student has: "
+        f"{', '.join(only_student) or 'none'}. Train both on the same labels: give the student the "
+        "teacher's in [initialize.components], or train the teacher on data that has them all."
+    )
+
+
+# --- marginals, weighted by sentence
+
+
+def _chain_onto_token(teacher: LinearChain, weights: Any) -> Any:
+    """Case 2a."""
+    return teacher.marginals().tokens * per_token(weights, teacher)
+
+
+def _token_onto_chain(teacher: Token, weights: Any) -> ChainMarginals:
+    """Case 3: neighbours are independent, so a pair's marginal is the product of its ends'."""
+    packing = teacher.packing
+    tokens = teacher.marginals()
+    weighted = tokens * per_token(weights, teacher)
+    after = packing.inner_tokens
+    return ChainMarginals(
+        tokens=weighted,
+        pairs=tokens[after - 1].T @ weighted[after],
+        starts=weighted[packing.first_tokens].sum(0),
+        ends=weighted[packing.last_tokens].sum(0),
+    )
+
+
+PROJECTIONS: dict[tuple[type, type], Callable[[Any, Any], Parts]] = {
+    (Token, Token): expected_parts,
+    (LinearChain, LinearChain): expected_parts,  # case 1a
+    (LinearChain, Token): _chain_onto_token,
+    (Token, LinearChain): _token_onto_chain,
+}
+
+
+# --- the student's expected score under the teacher, by sentence
+
+
+def _score_onto_token(teacher: Token | LinearChain, student: Token) -> Any:
+    return student.packing.sum(expectation(_token_marginals(teacher), student.scores))
+
+
+def _chain_onto_chain_score(teacher: LinearChain, student: LinearChain) -> Any:
+    unary = _unary_score(_token_marginals(teacher), student)
+    return unary + teacher.expected_pairs(student.transitions)
+
+
+def _token_onto_chain_score(teacher: Token, student: LinearChain) -> Any:
+    tokens = _token_marginals(teacher)
+    xp = array_module(tokens)
+    after = student.packing.inner_tokens
+    before = tokens[after - 1]
+    forbidden = xp.isneginf(student.transitions)
+    expected = before @ xp.where(forbidden, 0, student.transitions)
+    impossible = before @ forbidden.astype(tokens.dtype)
+    by_token = xp.zeros(len(tokens), dtype=tokens.dtype)
+    by_token[after] = xp.where(
+        (impossible * tokens[after]).sum(1) > 0, -xp.inf, (expected * tokens[after]).sum(1)
+    )
+    return _unary_score(tokens, student) + student.packing.sum(by_token)
+
+
+def _unary_score(tokens: Any, student: LinearChain) -> Any:
+    """Expected emissions, start and end of each sentence, from the teacher's token marginals."""
+    packing = student.packing
+    by_token = expectation(tokens, student.emissions)
+    for ends, potential in (
+        (packing.first_tokens, student.start),
+        (packing.last_tokens, student.end),
+    ):
+        by_token[ends] += expectation(tokens[ends], _rows_of(potential, len(ends)))
+    return packing.sum(by_token)
+
+
+def _rows_of(potential: Any, n_rows: int) -> Any:
+    return array_module(potential).broadcast_to(potential, (n_rows, len(potential)))
+
+
+def _token_marginals(structure: Token | LinearChain) -> Any:
+    marginals = structure.marginals()
+    return marginals.tokens if isinstance(marginals, ChainMarginals) else marginals
+
+
+EXPECTED_SCORES: dict[tuple[type, type], Callable[[Any, Any], Any]] = {
+    (Token, Token): _score_onto_token,
+    (LinearChain, Token): _score_onto_token,
+    (LinearChain, LinearChain): _chain_onto_chain_score,
+    (Token, LinearChain): _token_onto_chain_score,
+}
