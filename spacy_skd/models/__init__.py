@@ -1,0 +1,1 @@
+"""Registered architectures: an encoder, a scoring layer and the structure it scores."""

@@ -1,0 +1,234 @@
+"""What the components that label token sequences share: learning, labels, and the model's life."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Model, Optimizer, Ragged, set_dropout_rate
+
+from ..distill.objectives import Objective
+from ..distill.parts import Parts
+from ..distill.projection import check_same_labels
+from ..distill.targets import Target, get_target
+from ..layers import get_labels, set_labels
+from ..structures import LinearChain, SentenceError, Token
+
+N_SAMPLE_DOCS = 10  # documents that a model sees to infer its dimensions
+
+
+class SequenceLabeller(TrainablePipe):
+    """A component whose model gives one distribution over label sequences a document.
+
+    Subclasses say what the labels are: `column_labels`, `get_annotation`, `labels_of`, and
+    `set_annotations`.
+    """
+
+    biluo = False  # whether the model's labels follow the BILUO scheme
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[list[Doc], Token | LinearChain],
+        name: str,
+        *,
+        objective: Objective,
+        scorer: Callable | None,
+        **cfg: Any,
+    ) -> None:
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.objective = objective
+        self.scorer = scorer
+        self.cfg: dict[str, Any] = {"labels": [], **cfg}
+
+    # --- labels
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the component can set."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> tuple[str, ...]:
+        """The labels in the form that `spacy init labels` writes and `initialize` reads."""
+        return self.labels
+
+    def add_label(self, label: str) -> int:
+        """Add a label before the model is initialised. Returns 1 if it is new, else 0.
+
+        Raises ValueError once the model has its labels: they cannot be extended.
+        """
+        if not isinstance(label, str) or not label:
+            raise ValueError(f"A label of '{self.name}' has to be a non-empty string: {label!r}.")
+        if label in self.cfg["labels"]:
+            return 0
+        if get_labels(self.model):
+            raise ValueError(
+                f"The component '{self.name}' has been trained on the labels "
+                f"{', '.join(self.labels)} and cannot take the new label '{label}'. Train a new "
+                "component on all the labels, or remove the label from the data."
+            )
+        self.cfg["labels"].append(label)
+        self.vocab.strings.add(label)
+        return 1
+
+    def column_labels(self) -> Sequence[str]:
+        """Names of the model's output columns."""
+        return self.labels
+
+    # --- prediction
+
+    def predict(self, docs: Iterable[Doc]) -> Token | LinearChain:
+        """The distribution over the label sequences of each document, without modifying it."""
+        docs = list(docs)
+        if any(len(doc) for doc in docs):
+            return self.model.predict(docs)
+        self._require_labels()
+        nothing = self.model.ops.alloc2f(0, len(self.column_labels()))
+        lengths = self.model.ops.alloc1i(len(docs))
+        return self.model.get_ref("structure").predict(Ragged(nothing, lengths))
+
+    # --- learning
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from a batch: gold annotation, the teacher's targets, or both.
+
+        Adds the loss (mean over the documents, in nats) to `losses` under the component's name.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, f"{type(self).__name__}.update")
+        if not any(len(example.predicted) for example in examples):
+            return losses
+        set_dropout_rate(self.model, drop)
+        structure, backprop = self.model.begin_update([example.predicted for example in examples])
+        loss, gradient = self.get_loss(examples, structure)
+        backprop(gradient)
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        losses[self.name] += loss
+        return losses
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Apply the collected gradients and go on to the next step of the objective."""
+        self.model.finish_update(sgd)
+        self.objective.finish_step()
+
+    def get_loss(
+        self, examples: Iterable[Example], scores: Token | LinearChain
+    ) -> tuple[float, Parts]:
+        """Loss and gradient of a batch under the component's objective.
+
+        Raises ValueError, naming the document, where annotation or target do not fit the model.
+        """
+        examples = list(examples)
+        annotation = np.concatenate([self.get_annotation(example) for example in examples])
+        targets = [self._target(example) for example in examples]
+        try:
+            loss, gradient = self.objective(scores, annotation, targets)
+        except SentenceError as error:
+            doc = examples[error.sentence].reference
+            raise ValueError(f"Component '{self.name}', {name_of(doc)}: {error}") from error
+        if not np.isfinite(loss):
+            raise ValueError(
+                f"The loss of component '{self.name}' is {loss}: training has diverged, or a "
+                "document's annotation is impossible for the model. Try a lower learn_rate."
+            )
+        return loss, gradient
+
+    def _target(self, example: Example) -> Target | None:
+        target = get_target(example.reference, self.name)
+        if target is None:
+            return None
+        check_same_labels(target.teacher.labels, self.column_labels(), self.name)
+        if len(target) != len(example.predicted):
+            raise ValueError(
+                f"The teacher's target for component '{self.name}' has {len(target)} tokens, "
+                f"{name_of(example.predicted)} has {len(example.predicted)}. Student and teacher "
+                "have to see the same tokens: use the reader spacy-skd.DistillCorpus.v1."
+            )
+        return target
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        """Prepare the model for training.
+
+        get_examples: returns examples; labels are read from their annotation and their targets.
+        nlp: the pipeline, whose training settings say how long the run is.
+        labels: the labels, for instance from `spacy init labels`; read from the examples if None.
+        """
+        validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
+        if labels is None:
+            labels = sorted(self._find_labels(get_examples()))
+        for label in labels:
+            self.add_label(label)
+        if not self.labels:
+            raise ValueError(
+                f"The component '{self.name}' found no labels: the training documents have no "
+                "annotation for it. Check the corpus, or give the labels in "
+                f"[initialize.components.{self.name}]."
+            )
+        docs = [example.predicted for example in islice(get_examples(), N_SAMPLE_DOCS)]
+        set_labels(self.model, self.column_labels(), biluo=self.biluo)
+        self.model.initialize(X=docs)
+        if nlp is not None:
+            self.objective.start(nlp.config["training"]["max_steps"])
+
+    def _find_labels(self, examples: Iterable[Example]) -> set[str]:
+        found: set[str] = set()
+        known_teachers: set[int] = set()
+        for example in examples:
+            found.update(self.labels_of(example.reference))
+            target = get_target(example.reference, self.name)
+            if target is not None and id(target.teacher) not in known_teachers:
+                known_teachers.add(id(target.teacher))
+                found.update(self.labels_of_columns(target.teacher.labels))
+        return found
+
+    # --- what subclasses say
+
+    def get_annotation(self, example: Example) -> np.ndarray:
+        """Gold column of each predicted token (n,), −1 where the annotation is missing."""
+        raise NotImplementedError
+
+    def labels_of(self, doc: Doc) -> Iterable[str]:
+        """The labels that a gold document uses."""
+        raise NotImplementedError
+
+    def labels_of_columns(self, columns: Sequence[str]) -> Iterable[str]:
+        """The labels that a model with these output columns knows."""
+        return columns
+
+
+def same_tokens(example: Example) -> bool:
+    """Whether predicted and reference document have the very same tokens."""
+    predicted, reference = example.predicted, example.reference
+    return len(predicted) == len(reference) and bool(
+        (predicted.to_array("ORTH") == reference.to_array("ORTH")).all()
+    )
+
+
+def name_of(doc: Doc) -> str:
+    """How an error message refers to a document."""
+    text = doc.text[:60]
+    return f"document '{text}…'" if len(doc.text) > 60 else f"document '{text}'"

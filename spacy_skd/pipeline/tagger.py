@@ -1,0 +1,184 @@
+"""`skd_tagger`: one label a token — fine-grained tag, part of speech, or morphology."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from spacy.language import Language
+from spacy.scorer import Scorer
+from spacy.symbols import MORPH, POS, TAG
+from spacy.tokens import Doc
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Config, Model
+
+from ..distill.annotation import MISSING
+from ..distill.objectives import Objective
+from ..structures import LinearChain, SentenceError, Token
+from ..structures.base import array_module
+from .labeller import SequenceLabeller, name_of, same_tokens
+
+ATTRIBUTES = {"tag": TAG, "pos": POS, "morph": MORPH}
+
+default_config = """
+[model]
+@architectures = "spacy-skd.MaxEnt.v1"
+
+[model.tok2vec]
+@architectures = "spacy.HashEmbedCNN.v2"
+pretrained_vectors = null
+width = 96
+depth = 4
+embed_size = 2000
+window_size = 1
+maxout_pieces = 3
+subword_features = true
+
+[objective]
+@losses = "spacy-skd.StructuralKD.v1"
+
+[scorer]
+@scorers = "spacy-skd.tagger_scorer.v1"
+"""
+DEFAULT_CONFIG = Config().from_str(default_config)
+
+
+@Language.factory(
+    "skd_tagger",
+    assigns=["token.tag"],
+    default_config={**DEFAULT_CONFIG, "attribute": "tag", "overwrite": False},
+    default_score_weights={"tag_acc": 1.0},
+)
+def make_tagger(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], Token | LinearChain],
+    objective: Objective,
+    attribute: str,
+    overwrite: bool,
+    scorer: Callable | None,
+) -> "Tagger":
+    """Construct a tagger.
+
+    model: documents to distributions over label sequences, for instance spacy-skd.MaxEnt.v1.
+    objective: loss, for instance spacy-skd.StructuralKD.v1.
+    attribute: what to tag: "tag", "pos" or "morph".
+    overwrite: replace tags that are set already; otherwise they are kept and decoded around.
+    scorer: scoring method.
+    """
+    return Tagger(
+        nlp.vocab,
+        model,
+        name,
+        objective=objective,
+        attribute=attribute,
+        overwrite=overwrite,
+        scorer=scorer,
+    )
+
+
+def make_tagger_scorer() -> Callable:
+    """Construct the `spacy-skd.tagger_scorer.v1` scorer."""
+    return score_tags
+
+
+def score_tags(
+    examples: Iterable[Example], *, attribute: str = "tag", **kwargs: Any
+) -> dict[str, Any]:
+    """Accuracy of the attribute, as `tag_acc`, `pos_acc` or `morph_acc`."""
+    return Scorer.score_token_attr(examples, attribute, **kwargs)
+
+
+class Tagger(SequenceLabeller):
+    """Labels of tokens by exact decoding of a distribution over label sequences."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[list[Doc], Token | LinearChain],
+        name: str,
+        *,
+        objective: Objective,
+        attribute: str = "tag",
+        overwrite: bool = False,
+        scorer: Callable | None = score_tags,
+    ) -> None:
+        if attribute not in ATTRIBUTES:
+            raise ValueError(
+                f"The component '{name}' cannot set '{attribute}': the attribute has to be one of "
+                f"{', '.join(ATTRIBUTES)}."
+            )
+        super().__init__(
+            vocab,
+            model,
+            name,
+            objective=objective,
+            scorer=scorer,
+            attribute=attribute,
+            overwrite=overwrite,
+        )
+
+    def labels_of(self, doc: Doc) -> Iterable[str]:
+        strings = doc.vocab.strings
+        return {strings[value] for value in set(self._values(doc).tolist()) if value}
+
+    def _values(self, doc: Doc) -> np.ndarray:
+        """Value of the attribute of each token (n,), as spaCy's ids; 0 where it is not set."""
+        return doc.to_array(ATTRIBUTES[self.cfg["attribute"]])
+
+    def set_annotations(self, docs: Iterable[Doc], scores: Token | LinearChain) -> None:
+        """Write the best label sequence of each document, around the tags that are set already."""
+        docs = list(docs)
+        values = [self._values(doc) for doc in docs]
+        overwrite = self.cfg["overwrite"]
+        ids = self._ids()
+        if not overwrite and any(value.any() for value in values):
+            scores = _constrain(scores, np.concatenate(values), ids)
+        try:
+            best = scores.argmax()
+        except SentenceError as error:
+            raise ValueError(
+                f"Component '{self.name}', {name_of(docs[error.sentence])}: {error}"
+            ) from error
+        for doc, before, columns in zip(docs, values, best):
+            new = ids[np.asarray(columns, dtype=np.int64)]
+            if not overwrite:
+                new = np.where(before == 0, new, before)
+            doc.from_array([ATTRIBUTES[self.cfg["attribute"]]], new.reshape(-1, 1))
+
+    def _ids(self) -> np.ndarray:
+        """spaCy's id of each label, in the order of the columns."""
+        if self.cfg["attribute"] == "morph":
+            return np.asarray(
+                [self.vocab.morphology.add(label) for label in self.labels], dtype=np.uint64
+            )
+        return np.asarray([self.vocab.strings.add(label) for label in self.labels], dtype=np.uint64)
+
+    def get_annotation(self, example: Example) -> np.ndarray:
+        """Gold column of each predicted token (n,), −1 where the annotation is missing."""
+        if same_tokens(example):
+            values = self._values(example.reference).tolist()
+        else:
+            aligned = example.get_aligned(self.cfg["attribute"].upper())
+            values = [value or 0 for value in aligned]
+        column = {int(id_): number for number, id_ in enumerate(self._ids())}
+        column[0] = MISSING
+        try:
+            return np.asarray([column[value] for value in values], dtype=np.int64)
+        except KeyError as error:
+            label = self.vocab.strings[error.args[0]]
+            raise ValueError(
+                f"{name_of(example.reference).capitalize()} has the {self.cfg['attribute']} "
+                f"'{label}', which component '{self.name}' does not know. Remove it from the data, "
+                "or train a new component on all the labels."
+            ) from None
+
+
+def _constrain(
+    scores: Token | LinearChain, values: np.ndarray, ids: np.ndarray
+) -> Token | LinearChain:
+    """The distributions given the values (N,) that are set; unknown values constrain nothing."""
+    fits = values[:, None] == ids
+    free = ~fits.any(axis=1, keepdims=True)
+    potentials = scores.scores if isinstance(scores, Token) else scores.emissions
+    return scores.restrict(array_module(potentials).asarray(fits | free))
