@@ -148,26 +148,42 @@ def check_potentials(scores: npt.NDArray[Any], name: str) -> None:
         raise ValueError(f"{name} must be numbers or -inf, but there is a NaN or +inf in them")
 
 
-def flatten_outputs(outputs: Sequence[Any], lengths: Ints1d, n_labels: int) -> Ints1d:
+def flatten_outputs(outputs: Any, lengths: Ints1d, n_labels: int) -> Ints1d:
     """Label indices of all sentences as one flat array (N,) on the host.
 
-    Raises ValueError for another number of sentences, and SentenceError for an output of the wrong
-    length or with a label that does not exist.
+    outputs: a sequence of indices for each sentence, or an integer array (N,) that is flat already.
+    Raises ValueError for another number of sentences or tokens, and SentenceError for an output of
+    the wrong length or with a label that does not exist.
     """
-    if len(outputs) != len(lengths):
-        raise ValueError(f"There are {len(lengths)} sentences, but {len(outputs)} outputs")
-    for sentence, (output, length) in enumerate(zip(outputs, lengths)):
-        if len(output) != length:
-            raise SentenceError(f"has {length} tokens, but its output {len(output)}", sentence)
-    if not len(outputs) or not lengths.sum():
-        return np.zeros(0, dtype=np.int64)
-    flat = np.concatenate([to_host(output) for output in outputs if len(output)])
+    if hasattr(outputs, "dtype") and outputs.ndim == 1 and outputs.dtype.kind in "iu":
+        flat = to_host(outputs)
+        if len(flat) != lengths.sum():
+            raise ValueError(f"There are {lengths.sum()} tokens, but {len(flat)} labels")
+    else:
+        flat = _concatenate(outputs, lengths)
     flat = flat.astype(np.int64, copy=False)
-    if flat.min() < 0 or flat.max() >= n_labels:
+    if len(flat) and (flat.min() < 0 or flat.max() >= n_labels):
         token = int(((flat < 0) | (flat >= n_labels)).argmax())
         sentence = int(np.searchsorted(np.cumsum(lengths), token, side="right"))
         raise SentenceError(f"has the label {flat[token]}, but there are {n_labels}", sentence)
     return flat
+
+
+def _concatenate(outputs: Any, lengths: Ints1d) -> Ints1d:
+    if len(outputs) != len(lengths):
+        raise ValueError(f"There are {len(lengths)} sentences, but {len(outputs)} outputs")
+    found = np.fromiter(map(len, outputs), dtype=np.int64, count=len(outputs))
+    if (found != lengths).any():
+        sentence = int((found != lengths).argmax())
+        raise SentenceError(
+            f"has {lengths[sentence]} tokens, but its output {found[sentence]}", sentence
+        )
+    return np.concatenate(outputs) if found.any() else np.zeros(0, dtype=np.int64)
+
+
+def cells_of(flat: Ints1d, n_labels: int) -> Ints1d:
+    """Where one label a token (N,) is in a flattened array over labels, (N, L)."""
+    return array_module(flat).arange(0, len(flat) * n_labels, n_labels) + flat
 
 
 def split_outputs(flat: Ints1d, offsets: Ints1d) -> list[Ints1d]:
@@ -187,4 +203,4 @@ def expectation(probabilities: Floats2d, scores: Floats2d) -> Floats1d:
     xp = array_module(scores)
     if scores.size and not float(scores.min()) > -np.inf:
         scores = xp.where(probabilities > 0, scores, 0)
-    return xp.einsum("ij,ij->i", probabilities, scores)
+    return (probabilities * scores).sum(axis=1)

@@ -22,6 +22,7 @@ from .base import (
     as_labels,
     as_lengths,
     as_scores,
+    cells_of,
     check_potentials,
     check_scores,
     expectation,
@@ -207,7 +208,7 @@ class LinearChain:
         """
         check_k(k)
         log_z = to_host(self._log_z)  # raises for a sentence without a legal sequence
-        packing = Packing(self.lengths)
+        packing = self.packing if self.packing.xp is np else Packing(self.lengths)
         emissions, transitions, start, end = (
             to_host(scores).astype(np.float64)
             for scores in (self.emissions, self.transitions, self.start, self.end)
@@ -216,30 +217,32 @@ class LinearChain:
         best = split_outputs(viterbi.backward(chart, packing)[0], packing.offsets)
         log_probs = to_host(self._score(best)) - log_z
         ways = chart.best[packing.back][:, np.argsort(chart.moves.order)]
-        incoming = np.ascontiguousarray(transitions.T)
+        incoming = np.concatenate([transitions.T, end[None]])
         bounds = packing.offsets.tolist()
         return [
-            chain_kbest(ways[low:high], incoming, end, path, k, log_prob)
+            chain_kbest(ways[low:high], incoming, path, k, log_prob)
             for low, high, path, log_prob in zip(bounds, bounds[1:], best, log_probs.tolist())
         ]
 
-    def score(self, outputs: Sequence[Any]) -> Floats1d:
+    def score(self, outputs: Sequence[Any] | Ints1d) -> Floats1d:
         """The unnormalised score of one label sequence a sentence, (B,)."""
         return self._cast(self._score(outputs))
 
-    def log_prob(self, outputs: Sequence[Any]) -> Floats1d:
+    def log_prob(self, outputs: Sequence[Any] | Ints1d) -> Floats1d:
         """The log-probability of one label sequence a sentence, (B,); -inf if it is not legal."""
         return self._cast(self._score(outputs) - self._log_z)
 
-    def parts_of(self, outputs: Sequence[Any], weights: Floats1d | None = None) -> ChainMarginals:
+    def parts_of(
+        self, outputs: Sequence[Any] | Ints1d, weights: Floats1d | None = None
+    ) -> ChainMarginals:
         """One label sequence a sentence as indicators; `weights` as in `marginals`."""
         xp = array_module(self.emissions)
         flat, weights = self._flatten(outputs), self._as_weights(weights)
-        tokens = xp.zeros_like(self.emissions)
-        tokens[xp.arange(len(flat)), flat] = 1
+        tokens = xp.zeros(self.emissions.shape, dtype=self.emissions.dtype)
+        tokens.ravel()[cells_of(flat, self.n_labels)] = 1
         inner = self.packing.inner_tokens
         pairs = xp.bincount(
-            flat[inner - 1] * self.n_labels + flat[inner],
+            self._pair_cells(flat),
             weights=None if weights is None else weights[self.packing.sentences[inner]],
             minlength=self.n_labels**2,
         )
@@ -267,12 +270,13 @@ class LinearChain:
     @cached_property
     def _exact(self) -> list[_ExactPart]:
         """The sentences that leave the range of the numbers, done again in log space."""
-        unsafe = self._passes.unsafe()
+        xp = array_module(self.emissions)
         parts = []
-        for sentences in self._bounded(unsafe):
+        for sentences in self._bounded(self._passes.unsafe()):
             passes = LogPasses(self.select(sentences))
             self._check_possible(sentences, passes.log_z)
-            parts.append(_ExactPart(sentences, self.packing.select(sentences)[0], passes))
+            tokens, _ = self.packing.select(sentences)
+            parts.append(_ExactPart(xp.asarray(sentences), tokens, passes))
         return parts
 
     def _bounded(self, sentences: Ints1d) -> list[Ints1d]:
@@ -308,13 +312,13 @@ class LinearChain:
             per_token[ends] += expectation(tokens[ends], potentials[None])
         return packing.sum(per_token) + self._expected_pairs(self._as_table(scores.transitions))
 
-    def _score(self, outputs: Sequence[Any]) -> Floats1d:
+    def _score(self, outputs: Sequence[Any] | Ints1d) -> Floats1d:
         """The score in float64, (B,)."""
-        xp = array_module(self.emissions)
         packing, flat = self.packing, self._flatten(outputs)
         inner, first, last = packing.inner_tokens, packing.first_tokens, packing.last_tokens
-        per_token = self.emissions[xp.arange(len(flat)), flat].astype(np.float64)
-        per_token[inner] += self.transitions[flat[inner - 1], flat[inner]]
+        cells = cells_of(flat, self.n_labels)
+        per_token = self.emissions.ravel().take(cells).astype(np.float64)
+        per_token[inner] += self.transitions.take(self._pair_cells(flat))
         per_token[first] += self.start[flat[first]]
         per_token[last] += self.end[flat[last]]
         return packing.sum(per_token)
@@ -337,9 +341,14 @@ class LinearChain:
             sentence,
         )
 
-    def _flatten(self, outputs: Sequence[Any]) -> Ints1d:
+    def _flatten(self, outputs: Sequence[Any] | Ints1d) -> Ints1d:
         xp = array_module(self.emissions)
         return xp.asarray(flatten_outputs(outputs, self.lengths, self.n_labels))
+
+    def _pair_cells(self, flat: Ints1d) -> Ints1d:
+        """Where in the flattened transitions the neighbours of a label sequence (N,) are."""
+        inner = self.packing.inner_tokens
+        return flat[inner - 1] * self.n_labels + flat[inner]
 
     def _as_weights(self, weights: Floats1d | None) -> Floats1d | None:
         if weights is None:

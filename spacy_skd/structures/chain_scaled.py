@@ -116,8 +116,9 @@ class ScaledPasses:
         beta *= self.alpha
         self.tokens = beta
 
+        sums = beta.dot(xp.ones(beta.shape[1], dtype=beta.dtype))
         # Written so that a NaN is not safe.
-        safe = abs(beta.dot(xp.ones(beta.shape[1], dtype=beta.dtype)) - 1) < SUM_TOLERANCE[self._kind]
+        safe = abs(sums - 1) < SUM_TOLERANCE[self._kind]
         safe &= self.scale[:, 0] > LEAST_SCALE[self._kind]
         safe[packing.last] &= self._final > LEAST_SCALE[self._kind]
         if bool(safe.all()):

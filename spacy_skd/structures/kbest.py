@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .base import Floats1d, Floats2d, Ints1d, Scored
+from .base import Floats2d, Ints1d, Scored
 
-Sidetracks = Callable[[list[int], int], Floats2d]
-Follow = Callable[[list[int], int, int], list[int]]
+Sidetracks = Callable[[Ints1d, int], Floats2d]
+Follow = Callable[[Ints1d, int, int], Ints1d]
 
 
 def check_k(k: int) -> None:
@@ -31,56 +31,49 @@ def token_kbest(scores: Floats2d, k: int, log_prob: float) -> Scored:
 
     scores: (n, L) in float64. log_prob: the log-probability of the best sequence.
     """
-    n_tokens, n_labels = scores.shape
+    n_tokens = len(scores)
     # No output among the k best has a label that is not among the k best of its token.
-    width = min(k, n_labels)
-    labels = np.argsort(-scores, axis=1, kind="stable")[:, :width]
+    labels = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     costs = np.take_along_axis(scores, labels, axis=1)
     costs = costs[:, :1] - costs
     costs[:, 0] = np.inf
 
-    def sidetracks(path: list[int], limit: int) -> Floats2d:
+    def sidetracks(ranks: Ints1d, limit: int) -> Floats2d:
         return costs[:limit]
 
-    def follow(path: list[int], position: int, rank: int) -> list[int]:
-        return [0] * position + [rank] + path[position + 1 :]
+    def follow(ranks: Ints1d, position: int, rank: int) -> Ints1d:
+        ranks = ranks.copy()
+        ranks[:position] = 0
+        ranks[position] = rank
+        return ranks
 
+    best = np.zeros(n_tokens, dtype=np.int64)
+    found = _best_first(k, best, n_tokens, sidetracks, follow)
     tokens = np.arange(n_tokens)
-    return [
-        (labels[tokens, ranks].tolist(), log_prob - cost)
-        for ranks, cost in _best_first(k, [0] * n_tokens, sidetracks, follow)
-    ]
+    return [(labels[tokens, ranks].tolist(), log_prob - cost) for ranks, cost in found]
 
 
 def chain_kbest(
-    chart: Floats2d,
-    incoming: Floats2d,
-    end: Floats1d,
-    best: Ints1d,
-    k: int,
-    log_prob: float,
+    chart: Floats2d, incoming: Floats2d, best: Ints1d, k: int, log_prob: float
 ) -> Scored:
     """The `k` best label sequences of one sentence of a linear chain.
 
     chart: (n, L) the score of the best way to every label of every token, up to a constant a token.
-    incoming: (L, L) transition scores, [to, from]. end: (L,). best: (n,) the best sequence, and
-    log_prob its log-probability. All in float64.
+    incoming: (L + 1, L) transition scores, [to, from]; the last row is for the end of the sentence.
+    best: (n,) the best sequence; log_prob: its log-probability. All in float64.
     """
-    n_tokens = len(chart)
+    n_tokens, n_labels = chart.shape
+    first_cell = np.arange(n_tokens) * n_labels
 
-    def sidetracks(path: list[int], limit: int) -> Floats2d:
-        ways = chart[:limit].copy()
-        if limit == n_tokens:
-            ways[:-1] += incoming[path[1:]]
-            ways[-1] += end
-        else:
-            ways += incoming[path[1 : limit + 1]]
-        taken = (np.arange(limit), path[:limit])
-        costs = ways[taken][:, None] - ways
-        costs[taken] = np.inf
+    def sidetracks(path: Ints1d, limit: int) -> Floats2d:
+        ways = incoming.take(path[1 : limit + 1], axis=0)
+        ways += chart[:limit]
+        taken = first_cell[:limit] + path[:limit]
+        costs = ways.take(taken)[:, None] - ways
+        costs.ravel()[taken] = np.inf
         return costs
 
-    def follow(path: list[int], position: int, label: int) -> list[int]:
+    def follow(path: Ints1d, position: int, label: int) -> Ints1d:
         path = path.copy()
         path[position] = label
         while position > 0:
@@ -91,22 +84,22 @@ def chain_kbest(
             path[position] = label
         return path
 
-    return [
-        (path, log_prob - cost) for path, cost in _best_first(k, best.tolist(), sidetracks, follow)
-    ]
+    path = np.append(best, n_labels)
+    found = _best_first(k, path, n_tokens, sidetracks, follow)
+    return [(path[:-1].tolist(), log_prob - cost) for path, cost in found]
 
 
 def _best_first(
-    k: int, best: list[int], sidetracks: Sidetracks, follow: Follow
-) -> list[tuple[list[int], float]]:
+    k: int, best: Ints1d, n_tokens: int, sidetracks: Sidetracks, follow: Follow
+) -> list[tuple[Ints1d, float]]:
     """The `k` cheapest outputs and what each costs more than the best, cheapest first.
 
     `sidetracks(path, limit)` gives the extra costs (limit, L) of other labels at the positions
     before `limit`, +inf where there is none; `follow(path, position, label)` is the output that
     takes one.
     """
-    found: list[tuple[list[int], float]] = []
-    heap: list[tuple[float, int, list[int], int, int]] = [(0.0, 0, best, len(best), -1)]
+    found: list[tuple[Ints1d, float]] = []
+    heap: list[tuple[float, int, Ints1d, int, int]] = [(0.0, 0, best, n_tokens, -1)]
     n_pushed = 1
     while heap:
         cost, _, path, limit, label = heapq.heappop(heap)
@@ -119,13 +112,13 @@ def _best_first(
         if limit == 0:
             continue
         extra = sidetracks(path, limit)
+        width = extra.shape[1]
         flat = extra.ravel()
         if len(flat) > n_wanted:
-            chosen = np.argpartition(flat, n_wanted - 1)[:n_wanted]
+            chosen = flat.argpartition(n_wanted - 1)[:n_wanted]
         else:
             chosen = np.arange(len(flat))
-        width = extra.shape[1]
-        for index, added in zip(chosen.tolist(), flat[chosen].tolist()):
+        for index, added in zip(chosen.tolist(), flat.take(chosen).tolist()):
             if added < np.inf:
                 position, label = divmod(index, width)
                 heapq.heappush(heap, (cost + added, n_pushed, path, position, label))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Floats1d, Ints1d, array_module
+from .base import Floats1d, Ints1d, array_module, to_host
 
 
 class Packing:
@@ -65,54 +65,55 @@ class Packing:
 
     @cached_property
     def _order(self) -> Ints1d:
-        return np.argsort(-self.lengths, kind="stable")
+        return np.argsort(-self.lengths, kind="stable")[: self.n_alive]
 
     @cached_property
     def order(self) -> Ints1d:
         """The sentences that have tokens, longest first, (n_alive,)."""
-        return self.xp.asarray(self._order[: self.n_alive])
+        return self.xp.asarray(self._order)
 
     @cached_property
-    def _back(self) -> Ints1d:
-        rank = np.empty(self.n_sentences, dtype=np.int64)
-        rank[self._order] = np.arange(self.n_sentences)
-        positions = np.arange(self.n_tokens) - np.repeat(self.offsets[:-1], self.lengths)
-        return self.starts[positions] + np.repeat(rank, self.lengths)
+    def _steps(self) -> Ints1d:
+        """The step of every packed row, (N,)."""
+        return np.repeat(np.arange(len(self.alive)), self.alive)
 
     @cached_property
-    def back(self) -> Ints1d:
-        """The packed row of every token: `flat = packed[back]`, (N,)."""
-        return self.xp.asarray(self._back)
+    def _sentences(self) -> Ints1d:
+        return self._order.take(np.arange(self.n_tokens) - self.starts.take(self._steps))
+
+    @cached_property
+    def packed_sentences(self) -> Ints1d:
+        """The sentence of every packed row, (N,)."""
+        return self.xp.asarray(self._sentences)
 
     @cached_property
     def rows(self) -> Ints1d:
         """The token of every packed row: `packed = flat[rows]`, (N,)."""
-        rows = np.empty(self.n_tokens, dtype=np.int64)
-        rows[self._back] = np.arange(self.n_tokens)
-        return self.xp.asarray(rows)
+        return self.xp.asarray(self.offsets.take(self._sentences) + self._steps)
+
+    @cached_property
+    def back(self) -> Ints1d:
+        """The packed row of every token: `flat = packed[back]`, (N,)."""
+        back = self.xp.empty_like(self.rows)
+        back[self.rows] = self.xp.arange(self.n_tokens)
+        return back
 
     @cached_property
     def previous(self) -> Ints1d:
         """The packed rows of the tokens before those of the rows `n_alive:`, (N - n_alive,)."""
-        previous = np.arange(self.n_alive, self.n_tokens)
-        previous -= np.repeat(self.alive[:-1], self.alive[1:])
-        return self.xp.asarray(previous)
+        before = self._steps[self.n_alive :] - 1
+        return self.xp.asarray(np.arange(self.n_alive, self.n_tokens) - self.alive.take(before))
 
     @cached_property
     def last(self) -> Ints1d:
         """The packed rows of the last tokens of the sentences in `order`, (n_alive,)."""
-        lengths = self.lengths[self._order[: self.n_alive]]
+        lengths = self.lengths[self._order]
         return self.xp.asarray(self.starts[lengths - 1] + np.arange(self.n_alive))
 
     @cached_property
     def sentences(self) -> Ints1d:
         """The sentence of every token in flat order, (N,)."""
         return self.xp.asarray(np.repeat(np.arange(self.n_sentences), self.lengths))
-
-    @cached_property
-    def packed_sentences(self) -> Ints1d:
-        """The sentence of every packed row, (N,)."""
-        return self.sentences[self.rows]
 
     @cached_property
     def first_tokens(self) -> Ints1d:
@@ -138,7 +139,7 @@ class Packing:
 
     def select(self, sentences: Ints1d | Sequence[int]) -> tuple[Ints1d, Ints1d]:
         """The tokens, in flat order, of some sentences one after another, and their lengths."""
-        chosen = np.asarray(sentences, dtype=np.int64)
+        chosen = to_host(sentences).astype(np.int64, copy=False)
         lengths = self.lengths[chosen]
         ends = np.cumsum(lengths)
         shifts = np.repeat(self.offsets[:-1][chosen] - (ends - lengths), lengths)

@@ -19,6 +19,7 @@ from .base import (
     as_labels,
     as_lengths,
     as_scores,
+    cells_of,
     check_scores,
     expectation,
     flatten_outputs,
@@ -88,11 +89,11 @@ class Token:
             for start, stop, log_prob in zip(bounds, bounds[1:], best.tolist())
         ]
 
-    def score(self, outputs: Sequence[Any]) -> Floats1d:
+    def score(self, outputs: Sequence[Any] | Ints1d) -> Floats1d:
         """The unnormalised score of one label sequence a sentence, (B,)."""
         return self._cast(self._score(outputs))
 
-    def log_prob(self, outputs: Sequence[Any]) -> Floats1d:
+    def log_prob(self, outputs: Sequence[Any] | Ints1d) -> Floats1d:
         """The log-probability of one label sequence a sentence, (B,)."""
         return self._cast(self._score(outputs) - self._log_z)
 
@@ -102,11 +103,11 @@ class Token:
         expected = expectation(probabilities, self.scores - self._peaks[:, None])
         return self._cast(self.packing.sum(log_norms - expected).clip(0, None))
 
-    def parts_of(self, outputs: Sequence[Any]) -> Floats2d:
+    def parts_of(self, outputs: Sequence[Any] | Ints1d) -> Floats2d:
         """One label sequence a sentence as indicators, (N, L)."""
         xp = array_module(self.scores)
-        parts = xp.zeros_like(self.scores)
-        parts[xp.arange(len(parts)), self._flatten(outputs)] = 1
+        parts = xp.zeros(self.scores.shape, dtype=self.scores.dtype)
+        parts.ravel()[cells_of(self._flatten(outputs), self.n_labels)] = 1
         return parts
 
     def restrict(self, allowed: Bools2d) -> Token:
@@ -150,13 +151,13 @@ class Token:
         log_norms = self._softmax[1].astype(np.float64)
         return self.packing.sum(log_norms + self._peaks)
 
-    def _flatten(self, outputs: Sequence[Any]) -> Ints1d:
+    def _flatten(self, outputs: Sequence[Any] | Ints1d) -> Ints1d:
         xp = array_module(self.scores)
         return xp.asarray(flatten_outputs(outputs, self.lengths, self.n_labels))
 
-    def _score(self, outputs: Sequence[Any]) -> Floats1d:
-        xp = array_module(self.scores)
-        return self.packing.sum(self.scores[xp.arange(len(self.scores)), self._flatten(outputs)])
+    def _score(self, outputs: Sequence[Any] | Ints1d) -> Floats1d:
+        cells = cells_of(self._flatten(outputs), self.n_labels)
+        return self.packing.sum(self.scores.ravel().take(cells))
 
     def _cast(self, values: Floats1d) -> Floats1d:
         return values.astype(self.scores.dtype)

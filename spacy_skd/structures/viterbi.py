@@ -19,8 +19,8 @@ FEW = 2
 """A label with at most so many legal predecessors has them looked up one by one."""
 RENORMALISE_EVERY = 16
 """Steps after which the chart's rows are shifted to 0, to stay exact in float32."""
-FEW_CELLS = 128
-"""Sentences alive times labels up to which looking at everything at once is the fastest."""
+SMALL = 128
+"""Sentences alive times labels up to which it is the fastest to look at all moves at once."""
 BLOCK = 1 << 18
 """Numbers in the largest temporary array of a step: about the size of a second-level cache."""
 
@@ -28,9 +28,9 @@ BLOCK = 1 << 18
 class Moves(NamedTuple):
     """Which labels may follow which, with the labels in an order made for the chart.
 
-    order: (L,) the label of each column. n_dense: the columns before it are targets whose
-    predecessors are among the columns `sources`. few: (2, L - n_dense) the predecessors of the
-    other targets, padded with any.
+    order: (L,) the label of each column. identity: whether that is the labels' own order.
+    n_dense: the columns before it are targets whose predecessors are among the columns `sources`.
+    few: (2, L - n_dense) the predecessors of the other targets, padded with any.
     """
 
     order: Ints1d
@@ -41,8 +41,11 @@ class Moves(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """What the forward pass leaves: `best` (N, L), packed rows, columns in the order of `moves`,
-    is the score of the best way to a label of a token, up to a constant a row."""
+    """What the forward pass leaves, with the columns in the order of `moves`.
+
+    best: (N, L) in packed rows, the score of the best way to each label of a token, up to a
+    constant a row.
+    """
 
     best: Floats2d
     moves: Moves
@@ -110,7 +113,7 @@ def _fill(chart: Chart, packing: Packing, xp: Any) -> None:
 
     for step, (before, now) in enumerate(packing.steps, start=1):
         previous, current = best[before], best[now]
-        if len(current) * n_labels <= FEW_CELLS:
+        if len(current) * n_labels <= SMALL:
             current += _arrivals(previous, transitions, scratch, xp)
         else:
             if n_dense:
@@ -123,9 +126,7 @@ def _fill(chart: Chart, packing: Packing, xp: Any) -> None:
             current -= xp.maximum(current.max(axis=1, keepdims=True), lowest)
 
 
-def _arrivals(
-    previous: Floats2d, transitions: Floats2d, scratch: Floats1d, xp: Any
-) -> Floats2d:
+def _arrivals(previous: Floats2d, transitions: Floats2d, scratch: Floats1d, xp: Any) -> Floats2d:
     """The best way from the scores `previous` (rows, from) over `transitions` (from, to)."""
     n_rows, size = len(previous), transitions.size
     block = max(1, len(scratch) // size)
@@ -139,8 +140,10 @@ def _arrivals(
 
 
 def backward(chart: Chart, packing: Packing) -> tuple[Ints1d, Floats1d]:
-    """The best sequences in flat order, (N,), and for every sentence of `packing.order` whether the
-    score of its best way is finite, i.e. whether it has one, as the score at its last token."""
+    """The best sequences in flat order, (N,), and what they score, up to a constant a sentence.
+
+    The scores are those of the sentences in `packing.order`; -inf where no sequence is legal.
+    """
     best, moves, transitions, end = chart
     xp = array_module(best)
     path = xp.empty(len(best), dtype=np.int64)

@@ -105,6 +105,7 @@ def test_log_prob_and_score(xp, rng):
         outputs = [e.outputs[choice % len(e.outputs)] for e in expected]
         scores = [e.scores[choice % len(e.outputs)] for e in expected]
         close(chain.score(outputs), scores)
+        close(chain.score(np.concatenate(outputs).astype(np.int64)), scores)
         close(chain.log_prob(outputs), scores - np.array([e.log_z for e in expected]))
 
 
@@ -274,6 +275,24 @@ def test_shapes_and_dtypes(lengths, n_labels, dtype, forbidden):
     assert chain.pair_marginals().shape == (n_tokens, n_labels, n_labels)
     for found, output in zip(chain.topk(2), outputs):
         assert found[0][0] == output.tolist()
+
+
+def test_arrays_in_any_memory_order(rng):
+    """Potentials that are views, transposed or not contiguous, give the same."""
+    emissions, transitions, start, end = make(rng)
+    chain = chain_of(np, (emissions, transitions, start, end))
+    doubled = np.repeat(start, 2)
+    view = LinearChain(
+        np.asfortranarray(emissions), transitions.T.copy().T, doubled[::2], end, LENGTHS
+    )
+    outputs = chain.argmax()
+    assert [y.tolist() for y in view.argmax()] == [y.tolist() for y in outputs]
+    close(view.log_prob(outputs), chain.log_prob(outputs))
+    for found, expected in zip(
+        (*astuple(view.marginals()), *astuple(view.parts_of(outputs))),
+        (*astuple(chain.marginals()), *astuple(chain.parts_of(outputs))),
+    ):
+        close(found, expected)
 
 
 def test_float16_is_computed_in_float32(rng):

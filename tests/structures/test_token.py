@@ -172,5 +172,7 @@ def test_outputs_that_do_not_fit():
         token.log_prob([[0], [0]])
     with pytest.raises(SentenceError, match=r"Sentence 1 .* label 2"):
         token.log_prob([[0], [0, 2]])
+    with pytest.raises(ValueError, match="3 tokens, but 2 labels"):
+        token.log_prob(np.array([0, 1]))
     with pytest.raises(ValueError, match="k should be"):
         token.topk(0)
