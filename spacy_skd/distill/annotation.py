@@ -11,18 +11,18 @@ import numpy as np
 
 from ..structures import ChainMarginals, LinearChain, SentenceError, Token
 from ..structures.base import array_module, to_host
-from .parts import Parts, add, expected_parts, inner, scores_of
+from .parts import LabelSequences, Parts, add, expected_parts, inner, scores_of
 
 MISSING = -1
 
 
-def annotated_sentences(annotation: np.ndarray, student: Token | LinearChain) -> np.ndarray:
+def annotated_sentences(annotation: np.ndarray, student: LabelSequences) -> np.ndarray:
     """Which sentences (B,) have at least one annotated token."""
     return _count(annotation != MISSING, student) > 0
 
 
 def gold_parts(
-    student: Token | LinearChain, annotation: np.ndarray, weights: np.ndarray
+    student: LabelSequences, annotation: np.ndarray, weights: np.ndarray
 ) -> tuple[Parts, float]:
     """Expected parts of the gold annotation, and its log-weight Σ_b w_b log Z_C.
 
@@ -30,7 +30,7 @@ def gold_parts(
     annotation: (N,) label indices on the host, −1 where the label is not known.
     weights: (B,) weight of each sentence; sentences without annotation need weight 0.
 
-    Raises SentenceError, naming the sentence, where no possible structure agrees with its annotation.
+    Raises SentenceError, naming the sentence, where no possible output agrees with its annotation.
     """
     partial = (_count(annotation == MISSING, student) > 0) & (weights != 0)
     complete_weights = np.where(partial, 0, weights).astype(weights.dtype)
@@ -57,7 +57,8 @@ def gold_parts(
 
 
 def spread(parts: Parts, rows: np.ndarray, xp: Any) -> Parts:
-    """The parts of some sentences as parts of the whole batch. rows: (N,) which tokens are theirs."""
+    """The parts of some sentences as parts of the whole batch; rows (N,) says which tokens are
+    theirs."""
     if rows.all():
         return parts
     tokens = parts.tokens if isinstance(parts, ChainMarginals) else parts
@@ -68,7 +69,7 @@ def spread(parts: Parts, rows: np.ndarray, xp: Any) -> Parts:
     return ChainMarginals(tokens=whole, pairs=parts.pairs, starts=parts.starts, ends=parts.ends)
 
 
-def _indicators(student: Token | LinearChain, annotation: np.ndarray, weights: np.ndarray) -> Parts:
+def _indicators(student: LabelSequences, annotation: np.ndarray, weights: np.ndarray) -> Parts:
     """Weighted indicator parts of completely annotated sentences (weight 0 for all others)."""
     scores = scores_of(student)
     xp, n_labels = array_module(scores), student.n_labels
@@ -103,7 +104,7 @@ def _positions(student: LinearChain) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _impossible(
-    student: Token | LinearChain, annotation: np.ndarray, weights: np.ndarray
+    student: LabelSequences, annotation: np.ndarray, weights: np.ndarray
 ) -> SentenceError:
     """Which sentence's annotation has probability zero, as an error."""
     complete = _count(annotation == MISSING, student) == 0
@@ -120,7 +121,7 @@ def _impossible(
     )
 
 
-def _count(mask: np.ndarray, student: Token | LinearChain) -> np.ndarray:
+def _count(mask: np.ndarray, student: LabelSequences) -> np.ndarray:
     """Number of True among each sentence's tokens."""
     totals = np.concatenate([[0], np.cumsum(mask)])
     offsets = student.packing.offsets

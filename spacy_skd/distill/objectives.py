@@ -5,7 +5,7 @@ annotation and the teacher's targets; it returns the loss and the loss's gradien
 the student's scores, in the form of the student's parts.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,13 +13,17 @@ import numpy as np
 from ..structures import LinearChain, Token
 from ..structures.base import array_module
 from .annotation import annotated_sentences, gold_parts, spread
-from .parts import Parts, add, expected_parts, inner, scale, scores_of, subtract
+from .parts import LabelSequences, Parts, add, expected_parts, inner, scale, scores_of, subtract
 from .projection import condition, match_labels, project
 from .targets import Target, collate, group_by_teacher
 
 
 class Objective(Protocol):
     """What a component needs of a loss."""
+
+    @property
+    def started(self) -> bool:
+        """Whether the length of the run is known."""
 
     def start(self, total_steps: int) -> None:
         """Begin a run of so many steps (0: not known)."""
@@ -28,7 +32,7 @@ class Objective(Protocol):
         """Go on to the next optimiser step: schedules advance."""
 
     def __call__(
-        self, student: Token | LinearChain, annotation: np.ndarray, targets: Sequence[Target | None]
+        self, student: LabelSequences, annotation: np.ndarray, targets: Sequence[Target | None]
     ) -> tuple[float, Parts]:
         """Loss and gradient of a batch, both a mean over its sentences.
 
@@ -67,6 +71,10 @@ class StructuralKD:
         self.temperature = temperature
         self.weight = TeacherWeight(teacher_weight)
 
+    @property
+    def started(self) -> bool:
+        return self.weight.total_steps > 0
+
     def start(self, total_steps: int) -> None:
         self.weight.start(total_steps)
 
@@ -74,7 +82,7 @@ class StructuralKD:
         self.weight.advance()
 
     def __call__(
-        self, student: Token | LinearChain, annotation: np.ndarray, targets: Sequence[Target | None]
+        self, student: LabelSequences, annotation: np.ndarray, targets: Sequence[Target | None]
     ) -> tuple[float, Parts]:
         taught = np.asarray([target is not None and len(target) > 0 for target in targets])
         annotated = annotated_sentences(annotation, student)
@@ -102,7 +110,7 @@ class StructuralKD:
         return loss / n_sentences, scale(gradient, 1 / n_sentences)
 
     def _tempered(
-        self, student: Token | LinearChain, targets: Sequence[Target | None], share: Any
+        self, student: LabelSequences, targets: Sequence[Target | None], share: Any
     ) -> tuple[float, Parts]:
         """The teacher's term at temperature T, times T²: value and gradient."""
         temperature = self.temperature
@@ -114,7 +122,7 @@ class StructuralKD:
 
 
 def teacher_parts(
-    student: Token | LinearChain,
+    student: LabelSequences,
     targets: Sequence[Target | None],
     weights: Any,
     temperature: float = 1.0,
@@ -126,7 +134,9 @@ def teacher_parts(
     lengths = student.lengths
     total = None
     for numbers, members in group_by_teacher(targets):
-        teacher = match_labels(temper(collate(members, like), temperature), student)
+        packing = student.packing if len(members) == len(lengths) else None
+        taught = collate(members, like, packing)
+        teacher = match_labels(temper(taught, temperature), student)
         teacher = condition(teacher, student)
         rows = np.repeat(np.isin(np.arange(len(lengths)), numbers), lengths)
         parts = spread(project(teacher, type(student), weights[xp.asarray(numbers)]), rows, xp)
@@ -134,11 +144,15 @@ def teacher_parts(
     return total
 
 
-def temper(structure: Token | LinearChain, temperature: float) -> Token | LinearChain:
+def temper(structure: LabelSequences, temperature: float) -> LabelSequences:
     """The distribution whose scores are divided by a temperature."""
     if temperature == 1.0:
         return structure
-    rest = {"lengths": structure.lengths, "labels": structure.labels, "packing": structure.packing}
+    rest: dict[str, Any] = {
+        "lengths": structure.lengths,
+        "labels": structure.labels,
+        "packing": structure.packing,
+    }
     if isinstance(structure, Token):
         return Token(structure.scores / temperature, **rest)
     if isinstance(structure, LinearChain):
@@ -153,40 +167,48 @@ def temper(structure: Token | LinearChain, temperature: float) -> Token | Linear
 
 
 class TeacherWeight:
-    """λ, the weight of the teacher against gold, step by step."""
+    """λ, the weight of the teacher against gold, step by step.
+
+    A copy (pickle) keeps the present value of a schedule but not the schedule: it is made for
+    processes that predict.
+    """
 
     def __init__(self, weight: float | Iterable[float] | None) -> None:
         if isinstance(weight, (int, float)) and not 0 <= weight <= 1:
             raise ValueError(f"The teacher's weight has to be between 0 and 1, not {weight}.")
-        self._weight = weight
-        self._values: Iterator[float] | None = None
-        self._current = 1.0
+        self.total_steps = 0
         self._steps = 0
-        self._total_steps = 0
-        if weight is not None:
-            self._values = _repeat(weight) if isinstance(weight, (int, float)) else iter(weight)
-            self._current = next(self._values)
+        self._linear = weight is None
+        self._schedule = iter(weight) if isinstance(weight, Iterable) else None
+        self._current = weight if isinstance(weight, (int, float)) else 1.0
+        self._take()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_schedule": None}
 
     def start(self, total_steps: int) -> None:
-        self._steps, self._total_steps = 0, total_steps
+        self._steps, self.total_steps = 0, total_steps
 
     def advance(self) -> None:
         self._steps += 1
-        if self._values is not None:
-            self._current = float(next(self._values, self._current))
+        self._take()
+
+    def _take(self) -> None:
+        if self._schedule is not None:
+            self._current = min(1.0, max(0.0, float(next(self._schedule, self._current))))
 
     @property
     def value(self) -> float:
         """λ of the present step. Raises ValueError where a run without a length needs one."""
-        if self._values is not None:
-            return min(1.0, max(0.0, float(self._current)))
-        if self._total_steps <= 0:
+        if not self._linear:
+            return self._current
+        if self.total_steps <= 0:
             raise ValueError(
                 "The teacher's weight falls linearly over the run, but the length of the run is "
                 "not known: set training.max_steps, or give the objective a teacher_weight (a "
                 "number between 0 and 1, or a schedule)."
             )
-        return max(0.0, 1.0 - self._steps / self._total_steps)
+        return max(0.0, 1.0 - self._steps / self.total_steps)
 
     def shares(self, taught: np.ndarray, annotated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weights (B,) of the teacher's and of the gold term of each sentence."""
@@ -195,8 +217,3 @@ class TeacherWeight:
         teacher = np.where(both, weight, taught)
         gold = np.where(both, 1 - weight, annotated)
         return teacher, gold
-
-
-def _repeat(value: float) -> Iterator[float]:
-    while True:
-        yield value

@@ -6,12 +6,16 @@ either is linear in the weights of its sentences, and everything here uses that.
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeAlias
 
-from ..structures import ChainMarginals, LinearChain, Structure, Token
+from ..structures import ChainMarginals, LinearChain, Token
 from ..structures.base import array_module
 
-Parts = Any  # an array or a ChainMarginals
+LabelSequences: TypeAlias = Token | LinearChain
+"""The structures whose outputs are label sequences."""
+
+Parts: TypeAlias = Any
+"""An array or a ChainMarginals."""
 
 
 def combine(function: Callable[..., Any], *parts: Parts) -> Parts:
@@ -39,17 +43,17 @@ def scale(parts: Parts, factor: float) -> Parts:
     return combine(lambda array: array * factor, parts)
 
 
-def scores_of(structure: Token | LinearChain) -> Any:
+def scores_of(structure: LabelSequences) -> Any:
     """The scores (N, L) of a structure's tokens: emissions, for a chain."""
     return structure.emissions if isinstance(structure, LinearChain) else structure.scores
 
 
-def per_token(weights: Any, structure: Token | LinearChain) -> Any:
+def per_token(weights: Any, structure: LabelSequences) -> Any:
     """Weights of sentences (B,) as weights of their tokens (N, 1)."""
     return weights[structure.packing.sentences][:, None]
 
 
-def expected_parts(structure: Structure, weights: Any) -> Parts:
+def expected_parts(structure: LabelSequences, weights: Any) -> Parts:
     """The marginals of a batch, each sentence times its weight (B,)."""
     token_weights = per_token(weights, structure)
     if isinstance(structure, Token):
@@ -65,7 +69,7 @@ def expected_parts(structure: Structure, weights: Any) -> Parts:
     raise TypeError(f"{type(structure).__name__} has no parts that can be weighted.")
 
 
-def inner(parts: Parts, structure: Structure) -> float:
+def inner(parts: Parts, structure: LabelSequences) -> float:
     """⟨parts, scores⟩ summed over a batch, where 0 · −∞ is 0."""
     if isinstance(structure, Token):
         return _inner(parts, structure.scores)

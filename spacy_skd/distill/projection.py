@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..structures import ChainMarginals, LinearChain, Structure, Token
+from ..structures import ChainMarginals, LinearChain, Token
 from ..structures.base import array_module, expectation
-from .parts import Parts, expected_parts, per_token, scores_of
+from .parts import LabelSequences, Parts, expected_parts, per_token, scores_of
 
 
 def project(
-    teacher: Structure, onto: type[Structure] | Structure, weights: Any | None = None
+    teacher: LabelSequences, onto: type[LabelSequences] | LabelSequences, weights: Any | None = None
 ) -> Parts:
     """The teacher's marginals over the parts of another kind of structure.
 
@@ -45,7 +45,7 @@ def project(
     return projection(teacher, weights)
 
 
-def cross_entropy(teacher: Structure, student: Structure) -> Any:
+def cross_entropy(teacher: LabelSequences, student: LabelSequences) -> Any:
     """−Σ_y p_t(y) log p_s(y) of each sentence, exactly (docs/math.md §1): (B,) in nats.
 
     Computed in the dtype of the scores. Infinite where the teacher gives probability to a structure
@@ -63,7 +63,7 @@ def cross_entropy(teacher: Structure, student: Structure) -> Any:
     return (log_partition - expected_score(teacher, student)).astype(log_partition.dtype)
 
 
-def condition(teacher: Structure, student: Structure) -> Structure:
+def condition(teacher: LabelSequences, student: LabelSequences) -> LabelSequences:
     """The teacher given that the structure is one the student can represent at all.
 
     A token teacher puts mass on label sequences that a chain student with forbidden moves cannot
@@ -81,7 +81,7 @@ def condition(teacher: Structure, student: Structure) -> Structure:
     )
 
 
-def match_labels(teacher: Structure, student: Structure) -> Structure:
+def match_labels(teacher: LabelSequences, student: LabelSequences) -> LabelSequences:
     """The teacher with its columns in the order of the student's labels.
 
     Raises ValueError, naming the labels that only one of them has, if the sets differ.
@@ -160,13 +160,12 @@ PROJECTIONS: dict[tuple[type, type], Callable[[Any, Any], Parts]] = {
 # --- the student's expected score under the teacher, by sentence
 
 
-def _score_onto_token(teacher: Token | LinearChain, student: Token) -> Any:
+def _score_onto_token(teacher: LabelSequences, student: Token) -> Any:
     return student.packing.sum(expectation(_token_marginals(teacher), student.scores))
 
 
 def _chain_onto_chain_score(teacher: LinearChain, student: LinearChain) -> Any:
-    unary = _unary_score(_token_marginals(teacher), student)
-    return unary + teacher.expected_pairs(student.transitions)
+    return teacher.expected_score(student)
 
 
 def _token_onto_chain_score(teacher: Token, student: LinearChain) -> Any:
@@ -200,7 +199,7 @@ def _rows_of(potential: Any, n_rows: int) -> Any:
     return array_module(potential).broadcast_to(potential, (n_rows, len(potential)))
 
 
-def _token_marginals(structure: Token | LinearChain) -> Any:
+def _token_marginals(structure: LabelSequences) -> Any:
     marginals = structure.marginals()
     return marginals.tokens if isinstance(marginals, ChainMarginals) else marginals
 

@@ -13,6 +13,8 @@ from spacy.tokens import Doc
 
 from ..structures import LinearChain, Structure, Token
 from ..structures.base import array_module, to_host
+from ..structures.packing import Packing
+from .parts import LabelSequences, scores_of
 
 USER_DATA_KEY = "spacy_skd.targets"
 LOWEST = -60_000.0  # the smallest potential that float16 keeps finite, with some room
@@ -25,7 +27,7 @@ class Teacher:
     component: name of the component whose distributions were stored.
     kind: kind of structure, "token" or "chain".
     labels: label names in the order of the columns.
-    tables: arrays shared by all documents; a chain has "transitions" (L, L), "start" and "end" (L,).
+    tables: arrays that all documents share; of a chain "transitions" (L, L), "start", "end" (L,).
     """
 
     component: str
@@ -68,28 +70,31 @@ def describe(structure: Structure, component: str) -> Teacher:
     )
 
 
-def scores_of(structure: Structure) -> list[np.ndarray]:
+def stored_scores(structure: LabelSequences) -> list[np.ndarray]:
     """Each sentence's scores as they are stored: (n, L) float16, row maximum 0."""
-    scores = to_host(
-        structure.emissions if isinstance(structure, LinearChain) else structure.scores
-    )
+    scores = to_host(scores_of(structure))
     if not scores.size:
         return [scores.astype("float16") for _ in structure.lengths]
     relative = np.maximum(scores - scores.max(axis=1, keepdims=True), LOWEST).astype("float16")
     return np.split(relative, np.cumsum(structure.lengths)[:-1])
 
 
-def collate(targets: Sequence[Target], like: np.ndarray) -> Structure:
-    """The distributions of several targets of one teacher, as arrays like `like` (numpy or cupy,
-    in its dtype)."""
+def collate(
+    targets: Sequence[Target], like: np.ndarray, packing: Packing | None = None
+) -> LabelSequences:
+    """The distributions of several targets of one teacher.
+
+    like: an array of the wanted kind (numpy or cupy) and dtype.
+    packing: layout of another structure over the same sentences, to share it.
+    """
     teacher = targets[0].teacher
     xp = array_module(like)
     scores = xp.asarray(np.concatenate([target.scores for target in targets]), dtype=like.dtype)
     lengths = np.asarray([len(target) for target in targets], dtype="int32")
     if teacher.kind == "token":
-        return Token(scores, lengths, labels=teacher.labels)
+        return Token(scores, lengths, labels=teacher.labels, packing=packing)
     tables = {name: xp.asarray(table, dtype=like.dtype) for name, table in teacher.tables.items()}
-    return LinearChain(scores, **tables, lengths=lengths, labels=teacher.labels)
+    return LinearChain(scores, **tables, lengths=lengths, labels=teacher.labels, packing=packing)
 
 
 def set_target(doc: Doc, target: Target) -> None:
@@ -103,7 +108,7 @@ def get_target(doc: Doc, component: str) -> Target | None:
 
 
 def group_by_teacher(targets: Iterable[Target | None]) -> list[tuple[np.ndarray, list[Target]]]:
-    """Sentence numbers and targets of each teacher that occurs; sentences without one are left out."""
+    """Sentence numbers and targets of each teacher that occurs."""
     groups: dict[int, tuple[list[int], list[Target]]] = {}
     for number, target in enumerate(targets):
         if target is not None:

@@ -1,5 +1,7 @@
 """Small random structures, and their distributions by listing every label sequence."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from spacy_skd.structures import LinearChain, Token
@@ -32,7 +34,7 @@ def enumerations(structure) -> list[Enumeration]:
     """The distribution of each sentence, listed."""
     bounds = np.concatenate([[0], np.cumsum(structure.lengths)])
     listed = []
-    for start, end in zip(bounds, bounds[1:]):
+    for start, end in pairwise(bounds):
         if isinstance(structure, Token):
             listed.append(token_scores(structure.scores[start:end]))
         else:

@@ -1,11 +1,13 @@
 """The structural objective against its definition, gradients against central differences."""
 
+import pickle
+
 import numpy as np
 import pytest
 from thinc.api import warmup_linear
 
 from spacy_skd.distill.objectives import StructuralKD, temper
-from spacy_skd.distill.targets import Target, collate, describe, scores_of
+from spacy_skd.distill.targets import Target, collate, describe, stored_scores
 from spacy_skd.structures import LinearChain, SentenceError, Token
 
 from .random_structures import (
@@ -27,7 +29,7 @@ NOTHING = np.full(sum(LENGTHS), -1)
 
 def targets_of(teacher):
     record = describe(teacher, "ner")
-    scores = [array.astype("float64") for array in scores_of(teacher)]
+    scores = [array.astype("float64") for array in stored_scores(teacher)]
     return [Target(record, array) for array in scores]
 
 
@@ -164,9 +166,11 @@ def test_targets_survive_float16():
     rng = np.random.default_rng(16)
     teacher = random_structure(LinearChain, rng, labels=LABELS)
     record = describe(teacher, "ner")
-    stored = collate([Target(record, scores) for scores in scores_of(teacher)], np.zeros(1, "f"))
+    stored = collate(
+        [Target(record, scores) for scores in stored_scores(teacher)], np.zeros(1, "f")
+    )
     np.testing.assert_allclose(stored.marginals().tokens, teacher.marginals().tokens, atol=2e-3)
-    assert all(scores.dtype == np.float16 for scores in scores_of(teacher))
+    assert all(scores.dtype == np.float16 for scores in stored_scores(teacher))
     assert parameters(stored)[0].dtype == np.float32
 
 
@@ -182,3 +186,12 @@ def test_a_mixture_of_two_teachers():
     from_token = listed_cross_entropy(as_stored(token), student)
     expected = from_token[[0, 3]].sum() + from_chain[[1, 2, 4]].sum()
     assert value * len(LENGTHS) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_pickled_objective_keeps_its_weight():
+    objective = StructuralKD(teacher_weight=warmup_linear(0.8, 0, 2))
+    objective.finish_step()
+    copy = pickle.loads(pickle.dumps(objective))
+    assert copy.weight.value == objective.weight.value == 0.4
+    copy.finish_step()
+    assert copy.weight.value == 0.4

@@ -1,0 +1,185 @@
+"""`spacy skd annotate`: write a teacher's targets for documents into a store."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from spacy.cli._util import import_code, setup_gpu
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.util import load_model
+from tqdm import tqdm
+from wasabi import msg
+
+from ..distill.keys import DocumentKeys
+from ..distill.store import BATCH_SIZE, SHARD_SIZE, StoreWriter
+from ..distill.teachers import TeacherReader, find_teachers, fingerprint
+from ..training.documents import Source, find_files, read_sources
+
+FORMATS = '.spacy, .txt (one text a line), .jsonl (with "text")'
+ZONE_DOCUMENTS = 100_000  # documents after which the vocabulary that they brought is forgotten
+
+
+class _Place(NamedTuple):
+    """Where a document comes from and where its targets go."""
+
+    source: Source
+    keys: DocumentKeys
+
+    def __str__(self) -> str:
+        return str(self.source)
+
+
+def annotate_cli(
+    teacher: Annotated[str, typer.Argument(help="Teacher: an installed package or a folder")],
+    documents: Annotated[
+        list[Path], typer.Argument(help=f"Files or folders of documents: {FORMATS}")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the store, new or to go on with")
+    ],
+    component: Annotated[
+        list[str] | None, typer.Option(help="A component that teaches (default: all that can)")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=1, help="Documents that are read at once")
+    ] = BATCH_SIZE,
+    shard_size: Annotated[
+        int, typer.Option(min=1, help="Documents in a file of the store")
+    ] = SHARD_SIZE,
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for the CPU")] = -1,
+    code: Annotated[
+        Path | None, typer.Option("--code", "-c", help="Python file to import first")
+    ] = None,
+) -> None:
+    """
+    Write a teacher's targets for documents into a store.
+
+    Only the words and spaces of the documents reach the teacher, never their annotation.
+    Interrupted at any point, the same command goes on where it was and ends with the same
+    files; with more documents, it adds those that are new.
+    """
+    import_code(code)
+    setup_gpu(gpu_id)
+    with clear_errors():
+        nlp = load_model(teacher)
+        msg.good(f"Loaded the teacher {teacher}")
+        writer = annotate(
+            nlp,
+            documents,
+            output,
+            components=component,
+            batch_size=batch_size,
+            shard_size=shard_size,
+        )
+        report(writer)
+
+
+def annotate(
+    nlp: Language,
+    documents: Iterable[Path | str],
+    output: Path | str,
+    *,
+    components: Sequence[str] | None = None,
+    batch_size: int = BATCH_SIZE,
+    shard_size: int = SHARD_SIZE,
+) -> StoreWriter:
+    """Write the targets of all documents that the store does not hold yet.
+
+    nlp: the teacher.
+    documents: files and folders (`training.documents`).
+    output: folder of the store.
+    components: those that teach; None for all that can.
+
+    Returns the writer, which knows what has been written. Raises ValueError or
+    FileNotFoundError, naming file or component, for what cannot be read or written.
+    """
+    files = find_files(documents)
+    names = find_teachers(nlp, components)
+    writer = StoreWriter.open(
+        output, fingerprint(nlp), names, shard_size=shard_size, batch_size=batch_size
+    )
+    kept = writer.manifest
+    if (kept.shard_size, kept.batch_size) != (shard_size, batch_size):
+        msg.info(
+            f"The store keeps its batches of {kept.batch_size} and shards of {kept.shard_size}"
+        )
+    reader = TeacherReader(nlp, names, kept.batch_size)
+    pending = _Input(nlp, writer, read_sources(files))
+    with tqdm(unit=" docs", disable=None) as bar:
+        while not pending.exhausted:
+            with _memory_zone(nlp):
+                _annotate_zone(pending, reader, writer, bar)
+    return writer
+
+
+class _Input:
+    """The documents that the store does not hold yet, in portions of one shard."""
+
+    def __init__(self, nlp: Language, writer: StoreWriter, sources: Iterator[Source]) -> None:
+        self.exhausted = False
+        self.n_seen = 0
+        self._nlp = nlp
+        self._writer = writer
+        self._sources = sources
+
+    def shard(self) -> Iterator[tuple[Doc, _Place]]:
+        """New documents until the shard is full; none if a long way brought no new ones."""
+        empty = True
+        for source in self._sources:
+            self.n_seen += 1
+            doc = source.make_doc(self._nlp)
+            keys = self._writer.claim(doc) if len(doc) else None
+            if keys is not None:
+                empty = False
+                yield doc, _Place(source, keys)
+            if self._writer.full or (empty and self.n_seen % ZONE_DOCUMENTS == 0):
+                return
+        self.exhausted = True
+
+
+def _annotate_zone(pending: _Input, reader: TeacherReader, writer: StoreWriter, bar: tqdm) -> None:
+    """Annotate shard after shard until the vocabulary has seen enough documents."""
+    zone = pending.n_seen // ZONE_DOCUMENTS
+    while not pending.exhausted and pending.n_seen // ZONE_DOCUMENTS == zone:
+        for _, place, scores in reader.read(pending.shard()):
+            writer.add(place.keys, scores)
+            bar.update()
+            speed = writer.n_tokens / (bar.format_dict["elapsed"] or 1.0)
+            bar.set_postfix_str(f"{speed:,.0f} words/s", refresh=False)
+        if reader.teachers:
+            writer.describe(reader.teachers)
+        writer.end_shard()
+
+
+def _memory_zone(nlp: Language) -> AbstractContextManager[Any]:
+    """Frees what documents bring into the vocabulary, where spaCy can do so."""
+    return nlp.memory_zone() if hasattr(nlp, "memory_zone") else nullcontext()
+
+
+def report(writer: StoreWriter) -> None:
+    """Say what has been written."""
+    shards = writer.manifest.shards
+    for file in writer.damaged:
+        again = any(shard.file == file for shard in shards)
+        fate = "has been written again" if again else "its documents are not among those given"
+        msg.warn(f"{writer.path / file} was missing or damaged: {fate}")
+    documents, tokens = sum(s.documents for s in shards), sum(s.tokens for s in shards)
+    size = sum(s.bytes for s in shards) / 1e6
+    msg.good(
+        f"{writer.path}: {writer.n_documents:,} new documents of {writer.n_tokens:,} tokens; "
+        f"it holds {documents:,} documents, {tokens:,} tokens, {size:,.1f} MB"
+    )
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """End the command with the message of a user's error instead of a traceback."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        # As it is: wasabi would wrap paths and the block of a config.
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from error

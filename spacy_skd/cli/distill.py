@@ -1,0 +1,136 @@
+"""`spacy skd distill`: annotate with a teacher, then train a student on its targets."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from spacy.cli._util import import_code, parse_config_overrides, setup_gpu, show_validation_error
+from spacy.cli.train import train as train_pipeline
+from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST
+from spacy.util import load_config, load_model
+from thinc.api import Config
+from wasabi import msg
+
+from ..distill.store import BATCH_SIZE
+from .annotate import FORMATS, annotate, clear_errors, report
+
+TARGETS = "targets"  # folder of the store in the output folder
+READER = "spacy-skd.DistillCorpus.v1"
+BLOCKS = f"""[paths]
+train = null
+dev = null
+raw = null
+targets = null
+
+[corpora.train]
+@readers = "{READER}"
+path = ${{paths.train}}
+raw = ${{paths.raw}}
+targets = ${{paths.targets}}"""
+
+
+def distill_cli(
+    ctx: typer.Context,
+    teacher: Annotated[str, typer.Argument(help="Teacher: an installed package or a folder")],
+    config: Annotated[
+        Path, typer.Argument(help="Training config of the student", exists=True, dir_okay=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the targets and the student")
+    ],
+    train: Annotated[
+        Path | None, typer.Option(help="Annotated documents: a .spacy file or a folder of them")
+    ] = None,
+    raw: Annotated[
+        list[Path] | None, typer.Option(help=f"Documents of which only the text is used: {FORMATS}")
+    ] = None,
+    dev: Annotated[Path | None, typer.Option(help="Annotated documents for evaluation")] = None,
+    component: Annotated[
+        list[str] | None, typer.Option(help="A component that teaches (default: all that can)")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=1, help="Documents that are read at once")
+    ] = BATCH_SIZE,
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for the CPU")] = -1,
+    code: Annotated[
+        Path | None, typer.Option("--code", "-c", help="Python file to import first")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", "-F", help="Replace a student in the output folder")
+    ] = False,
+) -> None:
+    """
+    Distil a teacher into a student: write the teacher's targets for labelled and raw
+    documents to OUTPUT/targets, then train CONFIG on them as `spacy train` does.
+
+    The student is OUTPUT/model-best and OUTPUT/model-last. Settings of the config can be
+    overridden as in `spacy train`, for instance --training.max_steps 100. Interrupted while
+    annotating, the same command goes on where it was.
+    """
+    overrides = parse_config_overrides(ctx.args)
+    import_code(code)
+    with clear_errors():
+        if train is None and not raw:
+            raise ValueError("There is nothing to learn from: give --train, --raw or both.")
+        check_output(output, force=force)
+        paths = {
+            "paths.train": None if train is None else str(train),
+            "paths.raw": _one_or_all(raw or []),
+            "paths.targets": str(output / TARGETS),
+        }
+        if dev is not None:
+            paths["paths.dev"] = str(dev)
+        check_config(config, overrides)
+    setup_gpu(gpu_id)
+    msg.divider("Annotating")
+    with clear_errors():
+        documents = [*([train] if train else []), *(raw or [])]
+        nlp = load_model(teacher)
+        report(
+            annotate(nlp, documents, output / TARGETS, components=component, batch_size=batch_size)
+        )
+        del nlp  # the teacher's memory is needed for training
+    train_pipeline(config, output, use_gpu=gpu_id, overrides={**overrides, **paths})
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Raise ValueError if there is a student in the output folder that must not be replaced."""
+    for name in (DIR_MODEL_BEST, DIR_MODEL_LAST):
+        if (output / name).exists() and not force:
+            raise ValueError(
+                f"The output folder {output} holds a trained pipeline already ({name}). "
+                "Give another folder, or --force to replace it."
+            )
+
+
+def check_config(path: Path, overrides: dict[str, Any]) -> None:
+    """Raise ValueError if a config does not train on targets, with the block that it needs."""
+    with show_validation_error(path):
+        config = load_config(path, overrides=overrides, interpolate=False)
+    missing = sorted({"train", "dev", "raw", "targets"} - set(config.get("paths", {})))
+    reader = _train_corpus(config).get("@readers")
+    if reader == READER and not missing:
+        return
+    fault = (
+        f"its training corpus is read by {reader!r}"
+        if reader != READER
+        else f"its [paths] lack {', '.join(missing)}"
+    )
+    raise ValueError(
+        f"The config {path} cannot be used for distillation: {fault}. "
+        f"It needs these blocks:\n\n{BLOCKS}"
+    )
+
+
+def _train_corpus(config: Config) -> dict[str, Any]:
+    """The block that [training] names as train_corpus."""
+    block: Any = config
+    for name in config.get("training", {}).get("train_corpus", "corpora.train").split("."):
+        block = block.get(name, {}) if isinstance(block, dict) else {}
+    return block
+
+
+def _one_or_all(paths: list[Path]) -> str | list[str] | None:
+    """A path, or a list of several, as a value of the config."""
+    names = [str(path) for path in paths]
+    return names[0] if len(names) == 1 else names or None

@@ -1,0 +1,1 @@
+"""What training needs besides spaCy's own: the corpus reader, a callback, a logger."""

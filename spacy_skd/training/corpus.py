@@ -1,0 +1,228 @@
+"""`spacy-skd.DistillCorpus.v1`: gold and raw documents, each joined with its teacher's targets."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from ..distill.manifest import TeacherInfo
+from ..distill.store import TargetStore
+from ..distill.targets import USER_DATA_KEY, Teacher, set_target
+from .documents import Source, find_files, read_annotated, read_sources
+from .splitting import split_doc, split_sentences
+
+Paths = str | Path | Sequence[str | Path] | None
+Augmenter = Callable[[Language, Example], Iterable[Example]]
+ItemT = TypeVar("ItemT")
+
+N_WORDS = 8  # of a document in an error
+
+
+def make_distill_corpus(
+    path: str | Path | None,
+    raw: str | Path | list[str | Path] | None = None,
+    targets: str | Path | list[str | Path] | None = None,
+    max_length: int = 0,
+    limit: int = 0,
+    gold_preproc: bool = False,
+    shuffle: bool = True,
+    buffer_size: int = 10_000,
+    seed: int = 0,
+    require_targets: bool = True,
+    augmenter: Augmenter | None = None,
+) -> "DistillCorpus":
+    """Construct the corpus reader `spacy-skd.DistillCorpus.v1`; see `DistillCorpus`."""
+    return DistillCorpus(
+        path,
+        raw,
+        targets,
+        max_length=max_length,
+        limit=limit,
+        gold_preproc=gold_preproc,
+        shuffle=shuffle,
+        buffer_size=buffer_size,
+        seed=seed,
+        require_targets=require_targets,
+        augmenter=augmenter,
+    )
+
+
+class DistillCorpus:
+    """Examples from gold and raw documents, with the targets of the same documents attached.
+
+    Called with a pipeline, it yields examples. Gold and raw documents alternate in proportion to
+    the sizes of their files, so that each part of a pass has both.
+
+    path: documents with annotation, a `.spacy` file or a folder of them.
+    raw: documents of which only words and spaces are used: `.spacy`, `.txt` (one text a line),
+        `.jsonl` (with "text"), folders of them, or a list of these. Their annotation is missing.
+    targets: stores of targets (`spacy skd annotate`). A component's targets are taken from the
+        first store that has them. Without a store it is a plain corpus.
+    max_length: longer documents are split, at the ends of sentences if possible, and never within
+        an entity or span; nothing is left out. 0 for no limit.
+    limit: use only the first so many documents. 0 for no limit.
+    gold_preproc: split gold documents into their sentences.
+    shuffle: yield examples in another order at each pass. They go through a buffer of
+        `buffer_size`, so no more are in memory when the corpus is streamed (max_epochs = -1).
+    buffer_size: examples in the shuffle buffer.
+    seed: of the shuffling; the same seed gives the same orders.
+    require_targets: raise ValueError for a document without targets. If False, it is used with
+        its annotation alone.
+    augmenter: as in spacy.Corpus.v1. An augmented example keeps the targets of the original if it
+        has as many tokens.
+
+    The predicted side of an example always has the words and spaces of the reference.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        raw: Paths = None,
+        targets: Paths = None,
+        *,
+        max_length: int = 0,
+        limit: int = 0,
+        gold_preproc: bool = False,
+        shuffle: bool = True,
+        buffer_size: int = 10_000,
+        seed: int = 0,
+        require_targets: bool = True,
+        augmenter: Augmenter | None = None,
+    ) -> None:
+        self.gold = _as_paths(path)
+        self.raw = _as_paths(raw)
+        self.targets = _as_paths(targets)
+        self.max_length = max_length
+        self.limit = limit
+        self.gold_preproc = gold_preproc
+        self.shuffle = shuffle
+        self.buffer_size = buffer_size
+        self.seed = seed
+        self.require_targets = require_targets
+        self.augmenter = augmenter
+        self._stores: list[TargetStore] | None = None
+        self._passes = 0
+        if not self.gold and not self.raw:
+            raise ValueError("The corpus reads nothing: give a path, raw documents or both.")
+        if self.raw and not self.targets:
+            raise ValueError(
+                f"Nothing can be learnt from the raw documents {_listed(self.raw)} without "
+                "targets. Write them with `python -m spacy skd annotate`, and give the store as "
+                "`targets`."
+            )
+
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        """Yield the examples of one pass."""
+        references = self._references(nlp)
+        if self.shuffle:
+            generator = random.Random(f"{self.seed} {self._passes}")
+            references = shuffled(references, self.buffer_size, generator)
+        self._passes += 1
+        for reference in references:
+            yield from self._examples(nlp, reference)
+
+    def _references(self, nlp: Language) -> Iterator[Doc]:
+        """Reference documents with their targets, split."""
+        documents = merge(
+            self._read_gold(nlp), self._read_raw(nlp), key=lambda item: item[0].progress
+        )
+        for source, doc in islice(documents, self.limit or None):
+            self._attach(source, doc)
+            sentences = split_sentences(doc) if self.gold_preproc else [doc]
+            for piece in sentences:
+                yield from split_doc(piece, self.max_length) if self.max_length else [piece]
+
+    def _read_gold(self, nlp: Language) -> Iterator[tuple[Source, Doc]]:
+        return read_annotated(find_files(self.gold, (".spacy",)), nlp.vocab)
+
+    def _read_raw(self, nlp: Language) -> Iterator[tuple[Source, Doc]]:
+        for source in read_sources(find_files(self.raw)):
+            doc = source.make_doc(nlp)
+            if len(doc):
+                yield source, doc
+
+    def _attach(self, source: Source, doc: Doc) -> None:
+        """Attach the document's targets from the stores."""
+        if self._stores is None:
+            self._stores = open_stores(self.targets)
+        found = [store.get(doc) for store in self._stores]
+        for targets in reversed(found):
+            for target in (targets or {}).values():
+                set_target(doc, target)
+        if self.require_targets:
+            there = {name for targets in found for name in targets or ()}
+            for store in self._stores:
+                if not there.issuperset(store.teachers):
+                    raise ValueError(_explain(store, source, doc))
+
+    def _examples(self, nlp: Language, reference: Doc) -> Iterator[Example]:
+        words = [token.text for token in reference]
+        spaces = [bool(token.whitespace_) for token in reference]
+        example = Example(Doc(nlp.vocab, words=words, spaces=spaces), reference)
+        if self.augmenter is None:
+            yield example
+            return
+        for augmented in self.augmenter(nlp, example):
+            if len(augmented.reference) == len(reference) and USER_DATA_KEY in reference.user_data:
+                augmented.reference.user_data[USER_DATA_KEY] = reference.user_data[USER_DATA_KEY]
+            yield augmented
+
+
+def open_stores(paths: Iterable[Path]) -> list[TargetStore]:
+    """Stores to read from. Those of one teacher share its records, so that targets batch well."""
+    stores = [TargetStore(path) for path in paths]
+    records: dict[tuple[TeacherInfo, str], Teacher] = {}
+    for store in stores:
+        store.teachers = {
+            name: records.setdefault((store.teacher, name), teacher)
+            for name, teacher in store.teachers.items()
+        }
+    return stores
+
+
+def shuffled(items: Iterable[ItemT], buffer_size: int, generator: random.Random) -> Iterator[ItemT]:
+    """The items in random order, of which at most `buffer_size` are held at a time."""
+    stream = iter(items)
+    buffer = list(islice(stream, buffer_size))
+    for item in stream:
+        place = generator.randrange(len(buffer))
+        buffer[place], item = item, buffer[place]
+        yield item
+    generator.shuffle(buffer)
+    yield from buffer
+
+
+def _explain(store: TargetStore, source: Source, doc: Doc) -> str:
+    """Why a document has no targets, and what to do."""
+    words = " ".join(token.text for token in doc[:N_WORDS])
+    if len(doc) > N_WORDS:
+        words += " …"
+    if store.has_text(doc):
+        return (
+            f"{source} ({words!r}) is in the store {store.path} with other tokens. Annotate this "
+            "file itself, or make the documents with the teacher's tokenizer."
+        )
+    return (
+        f"{source} ({words!r}) is not in the store {store.path}, which was made from other text. "
+        f"Run `python -m spacy skd annotate` on {source.path} with the same --output to add it, or "
+        "set require_targets = false to train on it without the teacher."
+    )
+
+
+def _as_paths(paths: Paths) -> list[Path]:
+    """One path, several or none (null or an empty string in a config), as a list."""
+    if paths is None or paths == "":
+        return []
+    if isinstance(paths, (str, Path)):
+        return [Path(paths)]
+    return [Path(path) for path in paths if path != ""]
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(map(str, paths))

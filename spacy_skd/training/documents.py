@@ -1,0 +1,139 @@
+"""Reading documents from files: `.spacy`, `.txt` (one text a line), `.jsonl` with "text", folders.
+
+Documents are read one after another; at most one `.spacy` file is in memory at a time.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin
+from spacy.vocab import Vocab
+
+SUFFIXES = (".spacy", ".txt", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document of a file: either its text, or its words and whether a space follows each.
+
+    number: line or document number in the file, from 1.
+    progress: the part of all input, from 0 to 1, that has been read with this document.
+    """
+
+    path: Path
+    number: int
+    progress: float
+    text: str = ""
+    words: list[str] | None = None
+    spaces: list[bool] | None = None
+
+    def __str__(self) -> str:
+        unit = "line" if self.words is None else "document"
+        return f"{self.path}, {unit} {self.number}"
+
+    def make_doc(self, nlp: Language) -> Doc:
+        """The document without any annotation; texts are tokenised by the pipeline."""
+        if self.words is None:
+            return nlp.make_doc(self.text)
+        return Doc(nlp.vocab, words=self.words, spaces=self.spaces)
+
+
+def find_files(paths: Iterable[Path | str], suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    """The files to read: those given, and in folders all with a known suffix, sorted.
+
+    Raises FileNotFoundError for what does not exist and for a folder without such files, and
+    ValueError for a file of another kind.
+    """
+    files: list[Path] = []
+    known = ", ".join(suffixes)
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = sorted(f for f in path.rglob("*") if f.suffix in suffixes and f.is_file())
+            if not found:
+                raise FileNotFoundError(f"The folder {path} holds no documents ({known}).")
+            files.extend(found)
+        elif not path.exists():
+            raise FileNotFoundError(f"There is no file or folder {path}.")
+        elif path.suffix not in suffixes:
+            raise ValueError(f"Documents cannot be read from {path}: known are {known}.")
+        else:
+            files.append(path)
+    return files
+
+
+def read_sources(files: Sequence[Path]) -> Iterator[Source]:
+    """The documents of files in order, without annotation; those without any text are left out.
+
+    Raises ValueError, naming file and line, for what cannot be read.
+    """
+    for path, start, share in _shares(files):
+        if path.suffix == ".spacy":
+            for number, done, doc in _read_docbin(path, Vocab(), start, share):
+                words = [token.text for token in doc]
+                spaces = [bool(token.whitespace_) for token in doc]
+                yield Source(path, number, done, words=words, spaces=spaces)
+        else:
+            for number, done, line in _read_lines(path, start, share):
+                text = _text_of(path, number, line) if path.suffix == ".jsonl" else line
+                if text:
+                    yield Source(path, number, done, text)
+
+
+def read_annotated(files: Sequence[Path], vocab: Vocab) -> Iterator[tuple[Source, Doc]]:
+    """The documents of `.spacy` files with their annotation; those of zero tokens are left out."""
+    for path, start, share in _shares(files):
+        for number, done, doc in _read_docbin(path, vocab, start, share):
+            yield Source(path, number, done, words=[]), doc
+
+
+def _shares(files: Sequence[Path]) -> Iterator[tuple[Path, float, float]]:
+    """Each file with the part of all bytes before it, and its own part."""
+    sizes = [path.stat().st_size for path in files]
+    total = sum(sizes) or 1
+    done = 0
+    for path, size in zip(files, sizes):
+        yield path, done / total, size / total
+        done += size
+
+
+def _read_docbin(
+    path: Path, vocab: Vocab, start: float, share: float
+) -> Iterator[tuple[int, float, Doc]]:
+    try:
+        docs = DocBin().from_disk(path)
+    except Exception as error:  # whatever zlib, msgpack or the layout of old versions raise
+        raise ValueError(f"{path} cannot be read as a .spacy file: {error!r}") from error
+    for number, doc in enumerate(docs.get_docs(vocab), start=1):
+        if len(doc):
+            yield number, start + share * number / len(docs), doc
+
+
+def _read_lines(path: Path, start: float, share: float) -> Iterator[tuple[int, float, str]]:
+    """The lines of a text file without their ends."""
+    size = path.stat().st_size or 1
+    position = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            position += len(line)
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path}, line {number}, is not UTF-8: {error}") from error
+            yield number, start + share * position / size, text.rstrip("\r\n")
+
+
+def _text_of(path: Path, number: int, line: str) -> str:
+    """The text of a line of JSON; empty lines have none."""
+    if not line.strip():
+        return ""
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{path}, line {number}, is not JSON: {error}") from error
+    text = record.get("text") if isinstance(record, dict) else None
+    if not isinstance(text, str):
+        raise ValueError(f'{path}, line {number}, has no "text".')
+    return text

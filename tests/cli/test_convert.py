@@ -1,0 +1,99 @@
+"""Corpora in several formats become spaCy's binary format, and bad lines are named."""
+
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.tokens import DocBin
+
+from spacy_skd.cli.convert import convert, parse_markup, read_corpus, read_markup
+
+NLP = spacy.blank("en")
+
+
+def test_markup_becomes_entities():
+    line = "[Ada Brook|PERSON]'s firm, [Vela Systems|ORG], left [Leeds|LOC]."
+    (doc,) = read_markup([line], NLP)
+    assert doc.text == "Ada Brook's firm, Vela Systems, left Leeds."
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [
+        ("Ada Brook", "PERSON"),
+        ("Vela Systems", "ORG"),
+        ("Leeds", "LOC"),
+    ]
+
+
+def test_comments_and_blank_lines_are_skipped():
+    assert len(list(read_markup(["# title", "", "No names here.", "  "], NLP))) == 1
+
+
+def test_a_sentence_without_markup_has_no_entities_and_says_so():
+    (doc,) = read_markup(["Nobody came."], NLP)
+    assert doc.has_annotation("ENT_IOB") and not doc.ents
+
+
+def test_offsets_count_characters_without_markup():
+    text, entities = parse_markup("a [b|X] c [dé|Y]!")
+    assert text == "a b c dé!"
+    assert [text[start:end] for start, end, _ in entities] == ["b", "dé"]
+
+
+@pytest.mark.parametrize(
+    "line, fault",
+    [
+        ("[Ada|PERSON lives", "unfinished markup"),
+        ("Ada| lives", "unfinished markup"),
+        ("un[happy|X]", "token borders"),
+    ],
+)
+def test_bad_markup_names_file_and_line(line, fault):
+    with pytest.raises(ValueError, match=rf"notes\.txt, line 2: .*{fault}"):
+        list(read_markup(["fine", line], NLP, "notes.txt"))
+
+
+def test_iob_files(tmp_path):
+    path = tmp_path / "train.iob"
+    path.write_text("Ada\tB-PER\nBrook\tI-PER\nsleeps\tO\n\nLeeds\tB-LOC\n", encoding="utf-8")
+    docs = list(read_corpus(path, NLP))
+    assert [[(ent.text, ent.label_) for ent in doc.ents] for doc in docs] == [
+        [("Ada Brook", "PER")],
+        [("Leeds", "LOC")],
+    ]
+
+
+def test_conllu_files(tmp_path):
+    path = tmp_path / "train.conllu"
+    row = "{}\t{}\t_\tPROPN\tNNP\t_\t{}\t{}\t_\t{}\n"
+    path.write_text(
+        row.format(1, "Ada", 2, "nsubj", "name=B-PER")
+        + row.format(2, "sleeps", 0, "root", "name=O"),
+        encoding="utf-8",
+    )
+    (doc,) = read_corpus(path, NLP)
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [("Ada", "PER")]
+    assert [token.tag_ for token in doc] == ["NNP", "NNP"]
+
+
+def test_the_shipped_corpus_is_whole():
+    folder = Path(__file__).parents[2] / "assets" / "entities"
+    docs = {
+        part: list(read_corpus(folder / f"{part}.txt", NLP)) for part in ("train", "dev", "test")
+    }
+    texts = [doc.text for part in docs.values() for doc in part]
+    assert len(texts) >= 600 and len(set(texts)) == len(texts)
+    labels = {ent.label_ for doc in docs["train"] for ent in doc.ents}
+    assert labels == {"PERSON", "ORG", "LOC", "PRODUCT"}
+
+
+def test_the_command_joins_its_inputs(tmp_path):
+    for name, line in (("a", "[Ada|PER] left."), ("b", "Bye.")):
+        (tmp_path / f"{name}.txt").write_text(line + "\n", encoding="utf-8")
+    convert([tmp_path / "a.txt", tmp_path / "b.txt"], output=tmp_path / "new" / "all.spacy")
+    docs = list(DocBin().from_disk(tmp_path / "new" / "all.spacy").get_docs(NLP.vocab))
+    assert [doc.text for doc in docs] == ["Ada left.", "Bye."]
+
+
+def test_other_formats_are_refused(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("x", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"train\.csv.*\.conllu"):
+        list(read_corpus(path, NLP))
