@@ -53,6 +53,9 @@ def annotate_cli(
     code: Annotated[
         Path | None, typer.Option("--code", "-c", help="Python file to import first")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", "-F", help="Replace the store of another teacher")
+    ] = False,
 ) -> None:
     """
     Write a teacher's targets for documents into a store.
@@ -73,6 +76,7 @@ def annotate_cli(
             components=component,
             batch_size=batch_size,
             shard_size=shard_size,
+            force=force,
         )
         report(writer)
 
@@ -85,6 +89,7 @@ def annotate(
     components: Sequence[str] | None = None,
     batch_size: int = BATCH_SIZE,
     shard_size: int = SHARD_SIZE,
+    force: bool = False,
 ) -> StoreWriter:
     """Write the targets of all documents that the store does not hold yet.
 
@@ -92,6 +97,7 @@ def annotate(
     documents: files and folders (`training.documents`).
     output: folder of the store.
     components: those that teach; None for all that can.
+    force: replace a store of another teacher instead of raising ValueError.
 
     Returns the writer, which knows what has been written. Raises ValueError or
     FileNotFoundError, naming file or component, for what cannot be read or written.
@@ -99,7 +105,12 @@ def annotate(
     files = find_files(documents)
     names = find_teachers(nlp, components)
     writer = StoreWriter.open(
-        output, fingerprint(nlp), names, shard_size=shard_size, batch_size=batch_size
+        output,
+        fingerprint(nlp),
+        names,
+        shard_size=shard_size,
+        batch_size=batch_size,
+        replace=force,
     )
     kept = writer.manifest
     if (kept.shard_size, kept.batch_size) != (shard_size, batch_size):

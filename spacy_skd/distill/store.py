@@ -69,10 +69,12 @@ class StoreWriter:
         *,
         shard_size: int = SHARD_SIZE,
         batch_size: int = BATCH_SIZE,
+        replace: bool = False,
     ) -> "StoreWriter":
         """Begin a store, or go on with one of the same teacher.
 
         shard_size, batch_size: used for a new store; one that exists keeps its own.
+        replace: delete a store of another teacher, or of other components, and begin anew.
 
         Raises ValueError if there is a store of another teacher, or of other components of it, or
         if the folder holds something else.
@@ -85,17 +87,21 @@ class StoreWriter:
         if not (path / MANIFEST).exists():
             return cls(path, Manifest(teacher, shard_size, batch_size))
         manifest = Manifest.read(path)
+        same_components = set(manifest.teachers) == set(components)
+        if replace and (manifest.teacher != teacher or not same_components):
+            for file in (MANIFEST, TABLES, *(shard.file for shard in manifest.shards)):
+                (path / file).unlink(missing_ok=True)
+            return cls(path, Manifest(teacher, shard_size, batch_size))
         if manifest.teacher != teacher:
             raise ValueError(
                 f"The store {path} holds targets of the teacher {manifest.teacher}, but "
-                f"the teacher is now {teacher}. Give another folder, or delete this one to make "
-                "it again."
+                f"the teacher is now {teacher}. Give another folder, or --force to make it again."
             )
-        if set(manifest.teachers) != set(components):
+        if not same_components:
             raise ValueError(
                 f"The store {path} holds targets of {_listed(manifest.teachers)}, "
                 f"but those of {_listed(components)} are to be written. Give another folder, or "
-                "the same components."
+                "the same components, or --force to make it again."
             )
         return cls(path, manifest)
 

@@ -3,9 +3,10 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from thinc.api import Model
-from thinc.types import Floats1d, Floats2d, Ragged
+from thinc.types import Ragged
 
 from ..structures import ChainMarginals, LinearChain, legal_moves
 
@@ -33,7 +34,7 @@ def forward(
 ) -> tuple[LinearChain, Callable[[ChainMarginals], Ragged]]:
     labels = tuple(model.attrs["labels"])
     names = ("transitions", "start", "end")
-    potentials = {name: model.get_param(name) for name in names}
+    potentials: dict[str, Any] = {name: model.get_param(name) for name in names}
     legal = dict(zip(names, _legal(labels))) if model.attrs["biluo"] else {}
     xp = model.ops.xp
     if legal:
@@ -44,17 +45,19 @@ def forward(
         }
 
     def backprop(d_parts: ChainMarginals) -> Ragged:
-        gradients: dict[str, Floats1d | Floats2d] = {
+        gradients: dict[str, Any] = {
             "transitions": d_parts.pairs,
             "start": d_parts.starts,
             "end": d_parts.ends,
         }
         for name, gradient in gradients.items():
             model.inc_grad(name, gradient * legal[name] if legal else gradient)
-        return Ragged(d_parts.tokens, X.lengths)
+        d_emissions: Any = d_parts.tokens
+        return Ragged(d_emissions, X.lengths)
 
-    chain = LinearChain(X.dataXd, **potentials, lengths=X.lengths, labels=labels or None)
-    return chain, backprop
+    emissions: Any = X.dataXd
+    lengths: Any = X.lengths
+    return LinearChain(emissions, **potentials, lengths=lengths, labels=labels or None), backprop
 
 
 def init(

@@ -1,6 +1,7 @@
 """Scores of labels, token by token: the MaxEnt model's distribution (docs/math.md §2.1)."""
 
 from collections.abc import Callable
+from typing import Any
 
 from thinc.api import Model
 from thinc.types import Floats2d, Ragged
@@ -23,5 +24,6 @@ def forward(
     def backprop(d_scores: Floats2d) -> Ragged:
         return Ragged(d_scores, X.lengths)
 
-    labels = model.attrs["labels"] or None
-    return Token(X.dataXd, X.lengths, labels=labels), backprop
+    scores: Any = X.dataXd
+    lengths: Any = X.lengths
+    return Token(scores, lengths, labels=model.attrs["labels"] or None), backprop

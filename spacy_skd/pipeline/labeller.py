@@ -192,7 +192,7 @@ class SequenceLabeller(TrainablePipe):
         set_labels(self.model, self.column_labels(), biluo=self.biluo)
         self.model.initialize(X=docs)
         if nlp is not None:
-            self.objective.start(nlp.config["training"]["max_steps"])
+            self.objective.start(nlp.config.interpolate()["training"]["max_steps"])
 
     def _find_labels(self, examples: Iterable[Example]) -> set[str]:
         found: set[str] = set()

@@ -103,7 +103,7 @@ class EntityRecognizer(SequenceLabeller):
 
     Entities that a document has already are kept and the rest is decoded around them; tokens of a
     `blocked` span, and tokens set to outside in a document where others are still missing, stay
-    outside.
+    outside. No entity begins or ends with whitespace.
     """
 
     biluo = True
@@ -121,7 +121,7 @@ class EntityRecognizer(SequenceLabeller):
         """A gold document's entities, or None where they are not annotated at all."""
         key = self.cfg["spans_key"]
         if key is not None:
-            return doc.spans[key] if key in doc.spans else None
+            return doc.spans.get(key)
         return doc.ents
 
     # --- prediction
@@ -130,23 +130,15 @@ class EntityRecognizer(SequenceLabeller):
         """Write the best legal label sequence of each document, around what is set already."""
         docs = list(docs)
         key = self.cfg["spans_key"]
-        if key is None:
-            preset = [_preset_tokens(doc) for doc in docs]
-            if any(codes is not None for codes in preset):
-                scores = self._constrain(docs, scores, preset)
-        else:
-            preset = [None] * len(docs)
-        spans_of_docs = self._decode(docs, scores)
+        preset = [_preset_tokens(doc) if key is None else None for doc in docs]
+        spans_of_docs = self._decode(docs, self._constrain(docs, scores, preset))
         for doc, spans, codes in zip(docs, spans_of_docs, preset):
             if key is not None:
                 doc.spans[key] = spans
             elif codes is None:
                 doc.set_ents(spans)
             else:
-                kept = doc.ents
-                taken = {token for entity in kept for token in range(entity.start, entity.end)}
-                new = [span for span in spans if span.start not in taken]
-                doc.set_ents([*kept, *new])
+                _add_entities(doc, spans)
 
     def _decode(self, docs: list[Doc], scores: Token | LinearChain) -> list[list[Span]]:
         labels = tuple(self.column_labels())
@@ -177,9 +169,12 @@ class EntityRecognizer(SequenceLabeller):
     def _constrain(
         self, docs: list[Doc], scores: Token | LinearChain, preset: list[np.ndarray | None]
     ) -> Token | LinearChain:
-        """The distributions given what the documents have set already."""
-        labels = self.column_labels()
-        known = np.full(sum(len(doc) for doc in docs), MISSING)
+        """The distributions given what the documents have set already, and their whitespace."""
+        spaces = np.concatenate([doc.to_array("IS_SPACE") for doc in docs] or [np.zeros(0)]) != 0
+        if not spaces.any() and all(codes is None for codes in preset):
+            return scores
+        labels = tuple(self.column_labels())
+        known = np.full(len(spaces), MISSING)
         offset = 0
         for doc, codes in zip(docs, preset):
             if codes is not None:
@@ -189,7 +184,10 @@ class EntityRecognizer(SequenceLabeller):
                         columns = _columns_of_span(len(entity), self.labels.index(entity.label_))
                         known[offset + entity.start : offset + entity.end] = columns
             offset += len(doc)
-        allowed = (known[:, None] == MISSING) | (known[:, None] == np.arange(len(labels)))
+        free = known[:, None] == MISSING
+        begins, ends, _ = _columns(labels)
+        fits_space = ~spaces[:, None] | ~(begins | ends)
+        allowed = np.where(free, fits_space, known[:, None] == np.arange(len(labels)))
         potentials = scores.scores if isinstance(scores, Token) else scores.emissions
         return scores.restrict(array_module(potentials).asarray(allowed))
 
@@ -214,7 +212,8 @@ class EntityRecognizer(SequenceLabeller):
         try:
             first = np.asarray([4 * number[type_] for type_ in types[entity].tolist()])
         except KeyError as error:
-            raise self._unknown_label(self.vocab.strings[error.args[0]], example) from None
+            label = example.reference.vocab.strings[error.args[0]]
+            raise self._unknown_label(label, example) from None
         annotation[entity] = first + position[entity]
         return annotation
 
@@ -233,24 +232,31 @@ class EntityRecognizer(SequenceLabeller):
         if spans is None:
             return np.full(len(example.predicted), MISSING)
         annotation = np.zeros(len(example.predicted), dtype=np.int64)
-        for span in example.get_aligned_spans_y2x(spans, allow_overlap=True):
+        taken = np.zeros(len(example.reference), dtype=bool)
+        aligned = same_tokens(example)
+        for span in spans:
             if span.label_ not in self.labels:
                 raise self._unknown_label(span.label_, example)
-            if annotation[span.start : span.end].any():
+            if taken[span.start : span.end].any():
                 raise ValueError(
                     f"The spans '{self.cfg['spans_key']}' of {name_of(example.reference)} overlap "
                     f"at '{span.text}'. A token or chain model of '{self.name}' takes spans that "
                     "do not overlap; remove one of them."
                 )
-            columns = _columns_of_span(len(span), self.labels.index(span.label_))
-            annotation[span.start : span.end] = columns
+            taken[span.start : span.end] = True
+            places = [span] if aligned else example.get_aligned_spans_y2x([span])
+            if not places:  # its ends are within tokens: nothing is known of these
+                annotation[example.alignment.y2x[span.start : span.end]] = MISSING
+            for place in places:
+                columns = _columns_of_span(len(place), self.labels.index(span.label_))
+                annotation[place.start : place.end] = columns
         return annotation
 
     def _unknown_label(self, label: str, example: Example) -> ValueError:
         return ValueError(
-            f"{name_of(example.reference).capitalize()} has an entity '{label}', a label that "
-            f"component '{self.name}' does not know (it knows {', '.join(self.labels)}). Remove "
-            "the label from the data, or train a new component on all the labels."
+            f"An entity of {name_of(example.reference)} has the label '{label}', which component "
+            f"'{self.name}' does not know (it knows {', '.join(self.labels)}). Remove the label "
+            "from the data, or train a new component on all the labels."
         )
 
 
@@ -268,6 +274,16 @@ def _preset_tokens(doc: Doc) -> np.ndarray | None:
     if (codes == 0).any():
         fixed |= codes == OUT
     return np.where(fixed, 0, MISSING) if fixed.any() else None
+
+
+def _add_entities(doc: Doc, spans: Iterable[Span]) -> None:
+    """Add the entities that do not begin in one that the document has; keep what it has."""
+    kept = doc.ents
+    taken = {token for entity in kept for token in range(entity.start, entity.end)}
+    new = [span for span in spans if span.start not in taken]
+    codes, types = doc.to_array(["ENT_IOB", "ENT_TYPE"]).T
+    blocked = np.flatnonzero((codes == BEGIN) & (types == 0)).tolist()
+    doc.set_ents([*kept, *new], blocked=[doc[token : token + 1] for token in blocked])
 
 
 def _columns_of_span(length: int, number: int) -> list[int]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from spacy.language import Language
+from spacy.parts_of_speech import IDS as PARTS_OF_SPEECH
 from spacy.scorer import Scorer
 from spacy.symbols import MORPH, POS, TAG
 from spacy.tokens import Doc
@@ -86,6 +87,9 @@ def score_tags(
     examples: Iterable[Example], *, attribute: str = "tag", **kwargs: Any
 ) -> dict[str, Any]:
     """Accuracy of the attribute, as `tag_acc`, `pos_acc` or `morph_acc`."""
+    if attribute == "morph":
+        # By key: an analysis that is not set cannot be compared with anything.
+        kwargs["getter"] = lambda token, _: token.morph.key
     return Scorer.score_token_attr(examples, attribute, **kwargs)
 
 
@@ -118,6 +122,19 @@ class Tagger(SequenceLabeller):
             overwrite=overwrite,
         )
 
+    def add_label(self, label: str) -> int:
+        """Add a label before the model is initialised. Returns 1 if it is new, else 0.
+
+        Raises ValueError for what is not a part of speech, if that is what the component sets, and
+        once the model has its labels.
+        """
+        if self.cfg["attribute"] == "pos" and label not in PARTS_OF_SPEECH:
+            raise ValueError(
+                f"The component '{self.name}' cannot set the part of speech '{label}': spaCy knows "
+                f"{', '.join(filter(None, PARTS_OF_SPEECH))}. Set other tags as 'tag'."
+            )
+        return super().add_label(label)
+
     def labels_of(self, doc: Doc) -> Iterable[str]:
         strings = doc.vocab.strings
         return {strings[value] for value in set(self._values(doc).tolist()) if value}
@@ -141,7 +158,7 @@ class Tagger(SequenceLabeller):
                 f"Component '{self.name}', {name_of(docs[error.sentence])}: {error}"
             ) from error
         for doc, before, columns in zip(docs, values, best):
-            new = ids[np.asarray(columns, dtype=np.int64)]
+            new: Any = ids[np.asarray(columns, dtype=np.int64)]
             if not overwrite:
                 new = np.where(before == 0, new, before)
             doc.from_array([ATTRIBUTES[self.cfg["attribute"]]], new.reshape(-1, 1))
@@ -160,15 +177,15 @@ class Tagger(SequenceLabeller):
             values = self._values(example.reference).tolist()
         else:
             aligned = example.get_aligned(self.cfg["attribute"].upper())
-            values = [value or 0 for value in aligned]
+            values = [int(value or 0) for value in aligned]
         column = {int(id_): number for number, id_ in enumerate(self._ids())}
         column[0] = MISSING
         try:
             return np.asarray([column[value] for value in values], dtype=np.int64)
         except KeyError as error:
-            label = self.vocab.strings[error.args[0]]
+            label = example.reference.vocab.strings[error.args[0]]
             raise ValueError(
-                f"{name_of(example.reference).capitalize()} has the {self.cfg['attribute']} "
+                f"A token of {name_of(example.reference)} has the {self.cfg['attribute']} "
                 f"'{label}', which component '{self.name}' does not know. Remove it from the data, "
                 "or train a new component on all the labels."
             ) from None

@@ -118,7 +118,11 @@ class DistillCorpus:
             )
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
-        """Yield the examples of one pass."""
+        """Yield the examples of one pass.
+
+        Raises ValueError if the stores hold targets for no component of the pipeline.
+        """
+        self._begin(nlp)
         references = self._references(nlp)
         if self.shuffle:
             generator = random.Random(f"{self.seed} {self._passes}")
@@ -126,6 +130,24 @@ class DistillCorpus:
         self._passes += 1
         for reference in references:
             yield from self._examples(nlp, reference)
+
+    def _begin(self, nlp: Language) -> None:
+        """Open the stores, and tell components that are resumed how long the run is: spaCy
+        initialises only new ones."""
+        if self._stores is None:
+            self._stores = open_stores(self.targets)
+        taught = {name for store in self._stores for name in store.teachers}
+        names = nlp.component_names
+        if taught and names and not taught.intersection(names):
+            raise ValueError(
+                f"The targets in {_listed(self.targets)} are for the component "
+                f"{', '.join(sorted(taught))}, but the pipeline has only {', '.join(names)}. A student's component has to have the name of "
+                "the teacher's."
+            )
+        for _, component in nlp.pipeline:
+            objective = getattr(component, "objective", None)
+            if objective is not None and not objective.started:
+                objective.start(nlp.config.interpolate()["training"]["max_steps"])
 
     def _references(self, nlp: Language) -> Iterator[Doc]:
         """Reference documents with their targets, split."""
@@ -149,8 +171,7 @@ class DistillCorpus:
 
     def _attach(self, source: Source, doc: Doc) -> None:
         """Attach the document's targets from the stores."""
-        if self._stores is None:
-            self._stores = open_stores(self.targets)
+        assert self._stores is not None
         found = [store.get(doc) for store in self._stores]
         for targets in reversed(found):
             for target in (targets or {}).values():

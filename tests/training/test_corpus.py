@@ -292,3 +292,22 @@ def test_unknown_spaces_are_the_same_on_both_sides(nlp, tmp_path, teacher):
     annotate(teacher, [tmp_path / "words.spacy"], tmp_path / "store")
     [example] = DistillCorpus(tmp_path / "words.spacy", None, tmp_path / "store")(nlp)
     assert len(scores_of(example.reference)) == 3
+
+
+def test_targets_for_no_component_of_the_pipeline(gold, texts, store):
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("skd_ner", name="entities")
+    with pytest.raises(ValueError, match="for the component ner, .* has only entities"):
+        next(iter(DistillCorpus(gold, texts, store)(nlp)))
+
+
+def test_a_component_that_was_not_initialised_learns_how_long_the_run_is(gold, texts, store):
+    nlp = spacy.blank("xx")
+    objective = nlp.add_pipe("skd_ner", name="ner").objective
+    nlp.config["training"]["max_steps"] = 40
+    assert not objective.started
+    next(iter(DistillCorpus(gold, texts, store)(nlp)))
+    assert objective.started and objective.weight.value == 1
+    objective.finish_step()
+    next(iter(DistillCorpus(gold, texts, store)(nlp)))  # a second pass does not start anew
+    assert objective.weight.value == pytest.approx(1 - 1 / 40)

@@ -1,0 +1,26 @@
+"""Copy the tables of benchmarks/results/ into the README, between their markers.
+
+python benchmarks/readme.py
+"""
+
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> None:
+    def fill(match: re.Match[str]) -> str:
+        table = HERE / "results" / match[2]
+        if not table.exists():
+            raise FileNotFoundError(f"{table} does not exist: run its benchmark first.")
+        return f"{match[1]}\n{table.read_text(encoding='utf-8').strip()}\n\n{match[3]}"
+
+    text = README.read_text(encoding="utf-8")
+    README.write_text(BLOCK.sub(fill, text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
