@@ -141,8 +141,8 @@ class DistillCorpus:
         if taught and names and not taught.intersection(names):
             raise ValueError(
                 f"The targets in {_listed(self.targets)} are for the component "
-                f"{', '.join(sorted(taught))}, but the pipeline has only {', '.join(names)}. A student's component has to have the name of "
-                "the teacher's."
+                f"{', '.join(sorted(taught))}, but the pipeline has only {', '.join(names)}. "
+                "A student's component has to have the name of the teacher's."
             )
         for _, component in nlp.pipeline:
             objective = getattr(component, "objective", None)

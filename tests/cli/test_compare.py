@@ -22,7 +22,9 @@ def test_set(tmp_path):
 
 def ruler(path, patterns):
     nlp = spacy.blank("en")
-    nlp.add_pipe("entity_ruler").add_patterns([{"label": label, "pattern": text} for text, label in patterns])
+    nlp.add_pipe("entity_ruler").add_patterns(
+        [{"label": label, "pattern": text} for text, label in patterns]
+    )
     nlp.to_disk(path)
     return path
 

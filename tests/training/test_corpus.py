@@ -297,7 +297,7 @@ def test_unknown_spaces_are_the_same_on_both_sides(nlp, tmp_path, teacher):
 def test_targets_for_no_component_of_the_pipeline(gold, texts, store):
     nlp = spacy.blank("xx")
     nlp.add_pipe("skd_ner", name="entities")
-    with pytest.raises(ValueError, match="for the component ner, .* has only entities"):
+    with pytest.raises(ValueError, match=r"for the component ner, .* has only entities"):
         next(iter(DistillCorpus(gold, texts, store)(nlp)))
 
 
