@@ -38,7 +38,7 @@ SETTINGS = {"full": 1.0, "quarter": 0.25}
 CORPORA = {
     # training steps of teacher and students: (full, quarter)
     "wnut17": {"teacher": (150, 60), "student": (800, 800)},
-    "en_ewt": {"teacher": (240, 100), "student": (1200, 1200)},
+    "en_ewt": {"teacher": (240, 100), "student": (1000, 1000)},
 }
 SYSTEMS = {
     "teacher": "teacher: transformer + CRF",

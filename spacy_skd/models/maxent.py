@@ -10,7 +10,9 @@ from .assembly import token_model
 
 
 def build_maxent(
-    tok2vec: Model[list[Doc], list[Floats2d]], nO: int | None = None
+    tok2vec: Model[list[Doc], list[Floats2d]],
+    nO: int | None = None,
+    hidden_width: int | None = None,
 ) -> Model[list[Doc], Token]:
     """Build a maximum-entropy tagger: encoder, linear scores, an independent softmax a token.
 
@@ -19,5 +21,7 @@ def build_maxent(
 
     tok2vec: encoder of the documents, for instance a tok2vec or a transformer listener.
     nO: number of labels; inferred from the data if None.
+    hidden_width: width of a maxout layer between encoder and scores, which helps a small encoder
+        with little data; None for linear scores.
     """
-    return token_model(tok2vec, token_scores(nO), nO)  # type: ignore[return-value]
+    return token_model(tok2vec, token_scores(nO), nO, hidden_width)  # type: ignore[return-value]
