@@ -8,6 +8,7 @@ configs/student.cfg with four entity types (17 BILUO labels). Needs the `project
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -44,6 +45,7 @@ GOALS = {
     "marginals from the store / a gold step": ("≤", 0.03),
     "student's nlp.pipe / its encoder alone (words/s)": ("≥", 0.85),
     "annotate / the teacher's nlp.pipe (time)": ("≤", 1.15),
+    "importing the components after spaCy (CPU seconds)": ("≤", 0.05),
 }
 
 
@@ -58,6 +60,7 @@ def main(
     documents = [Doc.from_docs(list(pair)) for pair in list(pairwise(sentences))[::2]]
     with tempfile.TemporaryDirectory() as folder:
         rows = student_rows(documents, Path(folder), rounds)
+        rows |= import_rows(rounds)
         rows |= teacher_rows(sentences[:teacher_sentences], Path(folder), max(3, rounds // 5))
     report(rows, output)
 
@@ -147,6 +150,20 @@ def teacher_rows(sentences: list[Doc], folder: Path, rounds: int) -> dict[str, f
 
     times = interleaved({"pipe": plain, "annotate": annotated}, rounds, "annotate")
     return {"annotate / the teacher's nlp.pipe (time)": ratio(times["annotate"], times["pipe"])}
+
+
+def import_rows(rounds: int) -> dict[str, float]:
+    """What every `spacy.blank()` pays for the package being installed."""
+    code = (
+        "import time, spacy; start = time.process_time(); "
+        "import spacy_skd.pipeline.ner, spacy_skd.pipeline.tagger; "
+        "print(time.process_time() - start)"
+    )
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True).stdout)
+        for _ in tqdm(range(rounds), desc="import")
+    ]
+    return {"importing the components after spaCy (CPU seconds)": median(seconds)}
 
 
 def make_student(documents: list[Doc], n_steps: int = 40) -> Language:

@@ -36,9 +36,10 @@ CONFIGS = ROOT / "configs"
 RESULTS = Path(__file__).parent / "results"
 SETTINGS = {"full": 1.0, "quarter": 0.25}
 CORPORA = {
-    # training steps of teacher and students: (full, quarter)
-    "wnut17": {"teacher": (150, 60), "student": (800, 800)},
-    "en_ewt": {"teacher": (240, 100), "student": (1000, 1000)},
+    # Training steps of teacher (full, quarter) and students, and the students' dropout, as chosen
+    # on dev; "raw" is the corpus whose training sentences serve as further raw text.
+    "wnut17": {"teacher": (150, 60), "student": (800, 800), "dropout": 0.4, "raw": "en_ewt"},
+    "en_ewt": {"teacher": (240, 100), "student": (1000, 1000), "dropout": 0.2, "raw": "wnut17"},
 }
 SYSTEMS = {
     "teacher": "teacher: transformer + CRF",
@@ -46,6 +47,7 @@ SYSTEMS = {
     "gold-crf": "student CRF, gold",
     "kd-crf": "student CRF, distilled (case 1a)",
     "kd-maxent": "student MaxEnt, distilled (case 2a)",
+    "kd-crf-raw": "student CRF, distilled with the other corpus as raw text",
 }
 EVALUATIONS = {"teacher": 2, "student": 10}
 MAXENT = ("--components.ner.model.@architectures", "spacy-skd.MaxEnt.v1")
@@ -96,8 +98,9 @@ def main(
         for corpus in corpora or CORPORA
         for setting in settings or SETTINGS
         if (system == "teacher" and seed == 0) or (system != "teacher" and system in chosen)
+        if (system, setting) != ("kd-crf-raw", "quarter")
     ]
-    for corpus in corpora or CORPORA:
+    for corpus in CORPORA:
         prepare(data / corpus, work / corpus)
     bench = Bench(work, results)
     with ThreadPoolExecutor(jobs) as pool:
@@ -160,8 +163,12 @@ class Bench:
             options += ["--paths.targets", self.targets(run)]
             if run.setting != "full":
                 options += ["--paths.raw", folder / "rest.spacy"]
+            elif run.system == "kd-crf-raw":
+                options += ["--paths.raw", self.work / CORPORA[run.corpus]["raw"] / "train.spacy"]
         if run.system == "kd-maxent":
             options += MAXENT
+        if run.system.startswith(("gold", "kd")):
+            options += ["--training.dropout", CORPORA[run.corpus]["dropout"]]
         config = {"teacher": "teacher.cfg", "spacy-ner": "../benchmarks/spacy_ner.cfg"}
         start = time.perf_counter()
         config_path = CONFIGS / config.get(run.system, "student.cfg")
@@ -193,6 +200,8 @@ class Bench:
                 time.sleep(1)
             files = ["train.spacy"] if run.setting == "full" else ["quarter.spacy", "rest.spacy"]
             sources = [folder / name for name in files]
+            if run.system == "kd-crf-raw":
+                sources.append(self.work / CORPORA[run.corpus]["raw"] / "train.spacy")
             log = folder / f"annotate-{run.setting}.log"
             call("skd", "annotate", teacher / "model-best", *sources, "--output", store, log=log)
         return store
