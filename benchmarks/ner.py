@@ -2,7 +2,8 @@
 
 For each corpus twice: with all training sentences labelled, and with a quarter of them labelled
 (for teacher and students alike) and the rest used as raw text. Resumable: each finished run is a
-line of the results file, and runs that are in it are not repeated.
+line of the results file, and runs that are in it are not repeated (after changing a config, remove
+its lines).
 
     python benchmarks/ner.py DATA --work /tmp/ner --jobs 2
 
@@ -90,7 +91,6 @@ def main(
 ) -> None:
     """Run what is missing, then write the table next to the results."""
     chosen = systems or list(SYSTEMS)
-    done = {Run(**{key: row[key] for key in Run.__annotations__}) for row in read_rows(results)}
     runs = [
         Run(corpus, setting, system, seed)
         for seed in range(seeds)
@@ -105,7 +105,7 @@ def main(
     bench = Bench(work, results)
     with ThreadPoolExecutor(jobs) as pool:
         futures: dict[Future, Run] = {}
-        for run in sorted(set(runs) - done, key=runs.index):
+        for run in sorted(set(runs) - finished(results), key=runs.index):
             futures[pool.submit(bench.run, run)] = run
         with tqdm(total=len(futures), desc="runs") as progress:
             for future, run in futures.items():
@@ -119,7 +119,7 @@ def main(
 
 def prepare(source: Path, folder: Path) -> None:
     """Write a corpus as .spacy files: each split, and a quarter of train with the rest apart."""
-    if (folder / "rest.spacy").exists():
+    if (folder / "test.spacy").exists():  # written last
         return
     folder.mkdir(parents=True, exist_ok=True)
     nlp = spacy.blank("en")
@@ -143,11 +143,19 @@ class Bench:
     def __init__(self, work: Path, results: Path) -> None:
         self.work = work
         self.results = results
+        self._failed = False
         self._lock = threading.Lock()
         self._annotating: dict[str, threading.Lock] = {}
 
     def run(self, run: Run) -> None:
         """Train, evaluate on test, and write the line of a run."""
+        try:
+            self._run(run)
+        except Exception:
+            self._failed = True
+            raise
+
+    def _run(self, run: Run) -> None:
         folder = self.work / run.corpus
         output = folder / run.name
         role = "teacher" if run.system == "teacher" else "student"
@@ -188,6 +196,13 @@ class Bench:
             with self.results.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(row) + "\n")
 
+    def _wait_for(self, teacher: Run) -> None:
+        """Wait until a teacher's run is in the results."""
+        while teacher not in finished(self.results):
+            if self._failed:
+                raise RuntimeError(f"{teacher.name} cannot be waited for: a run has failed.")
+            time.sleep(1)
+
     def targets(self, run: Run) -> Path:
         """The store of the teacher's targets for all training text of a run's setting."""
         folder = self.work / run.corpus
@@ -196,8 +211,7 @@ class Bench:
         with self._lock:
             lock = self._annotating.setdefault(str(store), threading.Lock())
         with lock:
-            while not (teacher / "model-last" / "meta.json").exists():
-                time.sleep(1)
+            self._wait_for(Run(run.corpus, run.setting, "teacher", 0))
             files = ["train.spacy"] if run.setting == "full" else ["quarter.spacy", "rest.spacy"]
             sources = [folder / name for name in files]
             if run.system == "kd-crf-raw":
@@ -222,6 +236,11 @@ def call(*arguments: object, log: Path) -> None:
         outcome = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
     if outcome.returncode:
         raise RuntimeError(f"{' '.join(command)} failed; see {log}")
+
+
+def finished(results: Path) -> set[Run]:
+    """The runs that have a line in the results."""
+    return {Run(**{key: row[key] for key in Run.__annotations__}) for row in read_rows(results)}
 
 
 def read_rows(path: Path) -> list[dict]:

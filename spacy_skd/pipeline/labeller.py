@@ -1,6 +1,7 @@
 """What the components that label token sequences share: learning, labels, and the model's life."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,10 @@ from ..distill.targets import Target, get_target
 from ..layers import get_labels, set_labels
 from ..structures import LinearChain, SentenceError, Token
 
+HINT = (
+    "If scores are not numbers, training has diverged or the weights are damaged: try a lower "
+    "learn_rate, or take another checkpoint."
+)
 N_SAMPLE_DOCS = 10  # documents that a model sees to infer its dimensions
 
 
@@ -89,7 +94,8 @@ class SequenceLabeller(TrainablePipe):
         """The distribution over the label sequences of each document, without modifying it."""
         docs = list(docs)
         if any(len(doc) for doc in docs):
-            return self.model.predict(docs)
+            with self._naming(docs):
+                return self.model.predict(docs)
         self._require_labels()
         nothing = self.model.ops.alloc2f(0, len(self.column_labels()))
         lengths = self.model.ops.alloc1i(len(docs))
@@ -116,7 +122,9 @@ class SequenceLabeller(TrainablePipe):
         if not any(len(example.predicted) for example in examples):
             return losses
         set_dropout_rate(self.model, drop)
-        structure, backprop = self.model.begin_update([example.predicted for example in examples])
+        docs = [example.predicted for example in examples]
+        with self._naming(docs):
+            structure, backprop = self.model.begin_update(docs)
         loss, gradient = self.get_loss(examples, structure)
         backprop(gradient)
         if sgd not in (None, False):
@@ -139,17 +147,26 @@ class SequenceLabeller(TrainablePipe):
         examples = list(examples)
         annotation = np.concatenate([self.get_annotation(example) for example in examples])
         targets = [self._target(example) for example in examples]
-        try:
+        with self._naming([example.reference for example in examples]):
             loss, gradient = self.objective(scores, annotation, targets)
-        except SentenceError as error:
-            doc = examples[error.sentence].reference
-            raise ValueError(f"Component '{self.name}', {name_of(doc)}: {error}") from error
         if not np.isfinite(loss):
             raise ValueError(
                 f"The loss of component '{self.name}' is {loss}: training has diverged, or a "
                 "document's annotation is impossible for the model. Try a lower learn_rate."
             )
         return loss, gradient
+
+    @contextmanager
+    def _naming(self, docs: Sequence[Doc]) -> Iterator[None]:
+        """Let errors of structures and objectives name the component, and the document if one is
+        at fault."""
+        try:
+            yield
+        except SentenceError as error:
+            doc = docs[error.sentence]
+            raise ValueError(f"Component '{self.name}', {name_of(doc)}: {error}. {HINT}") from error
+        except ValueError as error:
+            raise ValueError(f"Component '{self.name}': {error}") from error
 
     def _target(self, example: Example) -> Target | None:
         target = get_target(example.reference, self.name)

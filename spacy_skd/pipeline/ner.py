@@ -15,7 +15,6 @@ from ..distill.annotation import MISSING
 from ..distill.objectives import Objective
 from ..structures import (
     LinearChain,
-    SentenceError,
     Token,
     as_potentials,
     biluo_labels,
@@ -146,12 +145,8 @@ class EntityRecognizer(SequenceLabeller):
             xp = array_module(scores.scores)
             moves = [xp.asarray(potential) for potential in _legal_potentials(labels)]
             scores = LinearChain.from_token(scores, *moves)
-        try:
+        with self._naming(docs):
             best = scores.argmax()
-        except SentenceError as error:
-            raise ValueError(
-                f"Component '{self.name}', {name_of(docs[error.sentence])}: {error}"
-            ) from error
         begins, ends, types = _columns(labels)
         columns = np.concatenate([*best, np.empty(0, dtype=np.int64)]).astype(np.int64)
         starts, lasts = np.flatnonzero(begins[columns]), np.flatnonzero(ends[columns])

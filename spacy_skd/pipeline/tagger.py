@@ -15,7 +15,7 @@ from thinc.api import Config, Model
 
 from ..distill.annotation import MISSING
 from ..distill.objectives import Objective
-from ..structures import LinearChain, SentenceError, Token
+from ..structures import LinearChain, Token
 from ..structures.base import array_module
 from .labeller import SequenceLabeller, name_of, same_tokens
 
@@ -151,12 +151,8 @@ class Tagger(SequenceLabeller):
         ids = self._ids()
         if not overwrite and any(value.any() for value in values):
             scores = _constrain(scores, np.concatenate(values), ids)
-        try:
+        with self._naming(docs):
             best = scores.argmax()
-        except SentenceError as error:
-            raise ValueError(
-                f"Component '{self.name}', {name_of(docs[error.sentence])}: {error}"
-            ) from error
         for doc, before, columns in zip(docs, values, best):
             new: Any = ids[np.asarray(columns, dtype=np.int64)]
             if not overwrite:

@@ -29,7 +29,11 @@ class SentenceError(ValueError):
 
     def __init__(self, message: str, sentence: int) -> None:
         super().__init__(f"Sentence {sentence} of the batch {message}")
+        self.message = message
         self.sentence = sentence
+
+    def __reduce__(self) -> tuple[type[SentenceError], tuple[str, int]]:
+        return type(self), (self.message, self.sentence)
 
 
 @runtime_checkable

@@ -241,11 +241,13 @@ class LinearChain:
         tokens = xp.zeros(self.emissions.shape, dtype=self.emissions.dtype)
         tokens.ravel()[cells_of(flat, self.n_labels)] = 1
         inner = self.packing.inner_tokens
-        pairs = xp.bincount(
-            self._pair_cells(flat),
-            weights=None if weights is None else weights[self.packing.sentences[inner]],
-            minlength=self.n_labels**2,
-        )
+        pairs = xp.zeros(self.n_labels**2)
+        if len(inner):  # cupy's bincount takes no empty array
+            pairs = xp.bincount(
+                self._pair_cells(flat),
+                weights=None if weights is None else weights[self.packing.sentences[inner]],
+                minlength=self.n_labels**2,
+            )
         pairs = self._cast(pairs).reshape(self.n_labels, self.n_labels)
         return self._parts(tokens, pairs, weights)
 

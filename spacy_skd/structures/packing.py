@@ -154,6 +154,8 @@ class Packing:
         return self._sum(self.packed_sentences[first_row:], values)
 
     def _sum(self, sentences: Ints1d, values: Floats1d) -> Floats1d:
+        if not len(values):  # cupy's bincount takes no empty array
+            return array_module(values).zeros(self.n_sentences)
         # bincount adds in float64 and keeps an infinity within its own sentence.
         xp = array_module(values)
         sums = xp.bincount(sentences, weights=values, minlength=self.n_sentences)

@@ -224,7 +224,7 @@ def test_spans_that_overlap():
 
 def test_a_loss_that_is_not_finite(ner):
     ner.get_pipe("ner").model.get_ref("output_layer").get_param("b")[:] = np.nan
-    with pytest.raises(ValueError, match="nan"):
+    with pytest.raises(ValueError, match=r"Component 'ner', document '.*nan.*learn_rate"):
         ner.update(entity_examples(ner))
 
 

@@ -249,7 +249,7 @@ def test_pickled_documents(ner):
 def test_a_failing_batch_goes_to_the_error_handler(ner):
     component = ner.get_pipe("ner")
     component.model.get_ref("output_layer").get_param("b")[:] = np.nan
-    with pytest.raises(ValueError, match="nan"):
+    with pytest.raises(ValueError, match=r"Component 'ner', document '.*nan"):
         component(ner.make_doc(TEXT))
     failures = []
     ner.set_error_handler(lambda name, proc, docs, error: failures.append((name, docs, error)))
