@@ -236,6 +236,21 @@ def main(
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    output.with_suffix(".md").write_text(table(found), encoding="utf-8")
+
+
+def table(found: dict[str, Any]) -> str:
+    """The ratios as Markdown, for the README."""
+    lines = [
+        "| loss + gradient of the chain, times as fast as | "
+        + " | ".join(f"L = {row['labels']}" for row in found["training"])
+        + " |",
+        "| --- |" + " ---: |" * len(found["training"]),
+    ]
+    for name in TARGETS:
+        cells = [f"{row[name]['ratio']:,.0f} ×" for row in found["training"] if name in row]
+        lines.append(f"| {name} {found['versions'][name]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

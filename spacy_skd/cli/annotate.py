@@ -14,11 +14,13 @@ from tqdm import tqdm
 from wasabi import msg
 
 from ..distill.keys import DocumentKeys
+from ..distill.manifest import TABLES
 from ..distill.store import BATCH_SIZE, SHARD_SIZE, StoreWriter
 from ..distill.teachers import TeacherReader, find_teachers, fingerprint
 from ..training.documents import Source, find_files, read_sources
 
 FORMATS = '.spacy, .txt (one text a line), .jsonl (with "text")'
+BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # of the input's bytes
 ZONE_DOCUMENTS = 100_000  # documents after which the vocabulary that they brought is forgotten
 
 
@@ -54,7 +56,8 @@ def annotate_cli(
         Path | None, typer.Option("--code", "-c", help="Python file to import first")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", "-F", help="Replace the store of another teacher")
+        bool,
+        typer.Option("--force", "-F", help="Replace a store of others, or one that is unreadable"),
     ] = False,
 ) -> None:
     """
@@ -97,7 +100,8 @@ def annotate(
     documents: files and folders (`training.documents`).
     output: folder of the store.
     components: those that teach; None for all that can.
-    force: replace a store of another teacher instead of raising ValueError.
+    force: replace a store of another teacher or of other components, or one whose manifest cannot
+        be read, instead of raising ValueError.
 
     Returns the writer, which knows what has been written. Raises ValueError or
     FileNotFoundError, naming file or component, for what cannot be read or written.
@@ -118,8 +122,10 @@ def annotate(
             f"The store keeps its batches of {kept.batch_size} and shards of {kept.shard_size}"
         )
     reader = TeacherReader(nlp, names, kept.batch_size)
+    if TABLES in writer.damaged:
+        writer.describe(reader.describe())
     pending = _Input(nlp, writer, read_sources(files))
-    with tqdm(unit=" docs", disable=None) as bar:
+    with tqdm(total=1.0, bar_format=BAR, disable=None) as bar:
         while not pending.exhausted:
             with _memory_zone(nlp):
                 _annotate_zone(pending, reader, writer, bar)
@@ -157,9 +163,9 @@ def _annotate_zone(pending: _Input, reader: TeacherReader, writer: StoreWriter, 
     while not pending.exhausted and pending.n_seen // ZONE_DOCUMENTS == zone:
         for _, place, scores in reader.read(pending.shard()):
             writer.add(place.keys, scores)
-            bar.update()
             speed = writer.n_tokens / (bar.format_dict["elapsed"] or 1.0)
             bar.set_postfix_str(f"{speed:,.0f} words/s", refresh=False)
+            bar.update(place.source.progress - bar.n)
         if reader.teachers:
             writer.describe(reader.teachers)
         writer.end_shard()
@@ -174,7 +180,7 @@ def report(writer: StoreWriter) -> None:
     """Say what has been written."""
     shards = writer.manifest.shards
     for file in writer.damaged:
-        again = any(shard.file == file for shard in shards)
+        again = file == TABLES or any(shard.file == file for shard in shards)
         fate = "has been written again" if again else "its documents are not among those given"
         msg.warn(f"{writer.path / file} was missing or damaged: {fate}")
     documents, tokens = sum(s.documents for s in shards), sum(s.tokens for s in shards)

@@ -2,19 +2,23 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
 import typer
+from spacy.cli._util import setup_gpu
 from spacy.language import Language
 from spacy.scorer import get_ner_prf
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import load_model
 from tqdm import tqdm
 from wasabi import msg
+
+from ..training.documents import plain_copy, read_annotated
+from .annotate import clear_errors
 
 COLUMNS = {
     "ents_f": "F1",
@@ -29,7 +33,10 @@ COLUMNS = {
 def compare(
     test: Annotated[Path, typer.Argument(help="Gold documents (.spacy)", exists=True)],
     model: Annotated[
-        list[str], typer.Option("--model", "-m", help="name=folder; the first is the teacher")
+        list[str],
+        typer.Option(
+            "--model", "-m", help="name=pipeline (folder or package); the first is the teacher"
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for table.json and .md")],
     rounds: Annotated[int, typer.Option(help="Timed rounds, of which the median counts")] = 3,
@@ -41,27 +48,41 @@ def compare(
     Agreement is the F-score of a pipeline's entities against those of the first pipeline. Speed is
     that of `nlp.pipe` on this machine, the pipelines taking turns.
     """
-    from spacy.cli._util import setup_gpu
-
     setup_gpu(gpu_id, silent=True)
-    folders = dict(_split(entry) for entry in model)
-    pipelines = {name: load_model(folder) for name, folder in folders.items()}
-    rows = {name: {"megabytes": megabytes(folder)} for name, folder in folders.items()}
-    predictions: dict[str, list[Doc]] = {}
-    for name, nlp in pipelines.items():
-        gold = list(DocBin().from_disk(test).get_docs(nlp.vocab))
-        predicted = list(nlp.pipe(plain_copy(doc, nlp) for doc in gold))
-        predictions[name] = predicted
-        rows[name] |= entity_scores(predicted, gold)
-    teacher = next(iter(predictions.values()))
-    for name, predicted in predictions.items():
-        rows[name]["agreement"] = entity_scores(predicted, teacher)["ents_f"]
-    speeds = words_per_second(pipelines, test, rounds=rounds, min_words=min_words)
-    for name, speed in speeds.items():
-        rows[name]["words_per_second"] = speed
-    write_table(rows, output)
+    names = dict(_split(entry) for entry in model)
+    with clear_errors():
+        pipelines = {name: load_model(pipeline) for name, pipeline in names.items()}
+        rows = {name: {"megabytes": megabytes(nlp.path)} for name, nlp in pipelines.items()}
+        teacher: list[Doc] = []
+        for name, nlp in pipelines.items():
+            gold = read_gold(test, nlp)
+            predicted = list(predict_entities(nlp, gold))
+            teacher = teacher or predicted
+            rows[name] |= entity_scores(predicted, gold)
+            rows[name]["agreement"] = entity_scores(predicted, teacher)["ents_f"]
+        speeds = words_per_second(pipelines, test, rounds=rounds, min_words=min_words)
+        for name, speed in speeds.items():
+            rows[name]["words_per_second"] = speed
+        write_table(rows, output)
     msg.good("Compared", str(output))
     print((output / "table.md").read_text(encoding="utf-8"))
+
+
+def read_gold(test: Path, nlp: Language) -> list[Doc]:
+    """The documents of the test file. Raises ValueError if it cannot be read or has none."""
+    gold = [doc for _, doc in read_annotated([test], nlp.vocab)]
+    if not gold:
+        raise ValueError(f"There are no documents in {test}.")
+    return gold
+
+
+def predict_entities(nlp: Language, docs: Iterable[Doc]) -> Iterator[Doc]:
+    """Plain copies of documents with the pipeline's entities, and nothing else that it leaves in
+    them: a transformer's tensors would fill the memory."""
+    for doc in nlp.pipe(plain_copy(doc, nlp.vocab) for doc in docs):
+        copy = plain_copy(doc, nlp.vocab)
+        copy.set_ents([Span(copy, ent.start, ent.end, ent.label) for ent in doc.ents])
+        yield copy
 
 
 def entity_scores(predicted: Sequence[Doc], gold: Sequence[Doc]) -> dict[str, float]:
@@ -79,12 +100,10 @@ def words_per_second(
     with tqdm(total=rounds * len(pipelines), desc="words/s", disable=None) as progress:
         for _ in range(rounds):
             for name, nlp in pipelines.items():
-                docs = [
-                    plain_copy(doc, nlp) for doc in DocBin().from_disk(test).get_docs(nlp.vocab)
-                ]
+                docs = read_gold(test, nlp)
                 n_words = sum(len(doc) for doc in docs)
                 repeats = max(1, min_words // max(1, n_words))
-                copies = [plain_copy(doc, nlp) for _ in range(repeats) for doc in docs]
+                copies = [plain_copy(doc, nlp.vocab) for _ in range(repeats) for doc in docs]
                 start = time.perf_counter()
                 for _doc in nlp.pipe(copies):
                     pass
@@ -93,18 +112,9 @@ def words_per_second(
     return {name: median(values) for name, values in speeds.items()}
 
 
-def plain_copy(doc: Doc, nlp: Language) -> Doc:
-    """The tokens of a document, without any annotation."""
-    return Doc(
-        nlp.vocab,
-        words=[token.text for token in doc],
-        spaces=[bool(token.whitespace_) for token in doc],
-    )
-
-
-def megabytes(folder: str) -> float:
+def megabytes(folder: Path) -> float:
     """Size of a folder on disk."""
-    files = (path for path in Path(folder).rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file())
     return sum(path.stat().st_size for path in files) / 1e6
 
 
@@ -132,7 +142,7 @@ def _round(column: str, value: Any) -> str:
 
 
 def _split(entry: str) -> tuple[str, str]:
-    name, _, folder = entry.partition("=")
-    if not name or not folder:
-        raise typer.BadParameter(f"'{entry}' is not of the form name=folder.")
-    return name, folder
+    name, _, pipeline = entry.partition("=")
+    if not name or not pipeline:
+        raise typer.BadParameter(f"'{entry}' is not of the form name=pipeline.")
+    return name, pipeline

@@ -1,7 +1,7 @@
 """`python -m spacy skd convert`: entity corpora of several formats to spaCy's binary format."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,13 @@ from spacy.tokens import Doc, DocBin
 from spacy.training.converters import conll_ner_to_docs, conllu_to_docs
 from wasabi import msg
 
+from ..training.documents import read_annotated
+from .annotate import clear_errors
+
+CONVERTERS: dict[str, Callable[..., Iterable[Doc]]] = {
+    ".conllu": conllu_to_docs,
+    ".iob": conll_ner_to_docs,
+}
 MARKUP = re.compile(r"\[([^\[\]|]+)\|([^\[\]|]+)\]")
 
 
@@ -33,9 +40,9 @@ def convert(
     # are comments.
     """
     nlp = spacy.blank(lang)
-    docs = DocBin(
-        docs=(doc for path in inputs for doc in read_corpus(path, nlp)), store_user_data=True
-    )
+    with clear_errors():
+        corpus = (doc for path in inputs for doc in read_corpus(path, nlp))
+        docs = DocBin(docs=corpus, store_user_data=True)
     if not len(docs):
         raise typer.BadParameter(f"There are no sentences in {', '.join(map(str, inputs))}.")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -46,21 +53,30 @@ def convert(
 def read_corpus(path: Path, nlp: Language) -> Iterator[Doc]:
     """The documents of a corpus file, in the format that its suffix tells.
 
-    Raises ValueError, naming file and line, where the format is not kept.
+    Raises ValueError, naming the file (and, for inline markup, the line), where the format is not
+    kept.
     """
     if path.suffix == ".txt":
-        with path.open(encoding="utf-8") as lines:
-            yield from read_markup(lines, nlp, str(path))
+        yield from read_markup(_read_text(path).split("\n"), nlp, str(path))
     elif path.suffix == ".spacy":
-        yield from DocBin().from_disk(path).get_docs(nlp.vocab)
-    elif path.suffix == ".conllu":
-        yield from conllu_to_docs(path.read_text(encoding="utf-8"), n_sents=1, no_print=True)
-    elif path.suffix == ".iob":
-        yield from conll_ner_to_docs(path.read_text(encoding="utf-8"), n_sents=1, no_print=True)
+        yield from (doc for _, doc in read_annotated([path], nlp.vocab))
+    elif path.suffix in CONVERTERS:
+        text = _read_text(path)
+        try:
+            yield from CONVERTERS[path.suffix](text, n_sents=1, no_print=True)
+        except Exception as error:  # whatever spaCy's converters raise for what they cannot read
+            raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
     else:
         raise ValueError(
             f"{path}: corpora are read from .txt (inline markup), .conllu, .iob and .spacy files."
         )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}") from error
 
 
 def read_markup(lines: Iterable[str], nlp: Language, name: str = "") -> Iterator[Doc]:

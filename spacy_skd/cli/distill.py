@@ -12,10 +12,10 @@ from thinc.api import Config
 from wasabi import msg
 
 from ..distill.store import BATCH_SIZE
+from ..training.corpus import READER
 from .annotate import FORMATS, annotate, clear_errors, report
 
 TARGETS = "targets"  # folder of the store in the output folder
-READER = "spacy-skd.DistillCorpus.v1"
 BLOCKS = f"""[paths]
 train = null
 dev = null
@@ -56,7 +56,7 @@ def distill_cli(
         Path | None, typer.Option("--code", "-c", help="Python file to import first")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", "-F", help="Replace a student in the output folder")
+        bool, typer.Option("--force", "-F", help="Replace a student and targets of another teacher")
     ] = False,
 ) -> None:
     """
@@ -86,9 +86,15 @@ def distill_cli(
     with clear_errors():
         documents = [*([train] if train else []), *(raw or [])]
         nlp = load_model(teacher)
-        report(
-            annotate(nlp, documents, output / TARGETS, components=component, batch_size=batch_size)
+        writer = annotate(
+            nlp,
+            documents,
+            output / TARGETS,
+            components=component,
+            batch_size=batch_size,
+            force=force,
         )
+        report(writer)
         del nlp  # the teacher's memory is needed for training
     train_pipeline(config, output, use_gpu=gpu_id, overrides={**overrides, **paths})
 

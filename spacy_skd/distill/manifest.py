@@ -18,6 +18,7 @@ MANIFEST = "manifest.json"
 TABLES = "teacher.npz"
 SHARD = "shard-{:05d}.npz"
 HEAL = "Run the same `spacy skd annotate` command again: it rewrites what is missing or damaged."
+REMAKE = "Add --force to the `spacy skd annotate` command to make the store again."
 
 
 @dataclass(frozen=True)
@@ -118,17 +119,21 @@ class Manifest:
             content = json.loads(path.read_text(encoding="utf8"))
             found = content["format"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not the manifest of a store of targets.") from error
+            raise ValueError(
+                f"{path} is not the manifest of a store of targets, or it is damaged. {REMAKE}"
+            ) from error
         if found != FORMAT:
             raise ValueError(
                 f"The store {folder} has the format {found}, written by {content.get('package')}; "
                 f"this is spacy-skd {__version__}, which reads the format {FORMAT}. Upgrade "
-                "spacy-skd, or make the store again with this version."
+                f"spacy-skd, or make the store again with this version. {REMAKE}"
             )
         try:
             return cls._from_json(content)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged: it lacks {error}. {HEAL}") from error
+        except KeyError as error:
+            raise ValueError(f"{path} is damaged: it lacks {error}. {REMAKE}") from error
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({error}). {REMAKE}") from error
 
     @classmethod
     def _from_json(cls, content: Mapping[str, Any]) -> "Manifest":

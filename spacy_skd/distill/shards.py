@@ -17,7 +17,16 @@ import numpy as np
 TEMPORARY_SUFFIX = ".tmp"
 LOCAL_HEADER = 30  # bytes of a zip member's header before its name; the last four are two sizes
 # What zipfile and numpy raise for files that are not what they should be.
-FAULTS = (OSError, zipfile.BadZipFile, EOFError, RuntimeError, KeyError, ValueError, struct.error)
+FAULTS = (
+    OSError,
+    zipfile.BadZipFile,
+    EOFError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:

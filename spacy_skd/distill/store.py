@@ -43,7 +43,8 @@ class StoreWriter:
     The caller claims documents until the shard is `full` or the input ends, adds their scores in
     the same order, and calls `end_shard`.
 
-    damaged: files that were missing or damaged; they are written again if their documents come.
+    damaged: files that were missing or damaged. Shards are written again if their documents come,
+        the tables by `describe`.
     n_documents, n_tokens: what has been added so far by this writer.
     """
 
@@ -52,6 +53,10 @@ class StoreWriter:
         self.manifest = manifest
         self.damaged: list[str] = []
         self.n_documents = self.n_tokens = 0
+        try:
+            manifest.read_tables(path)
+        except ValueError:
+            self.damaged.append(TABLES)
         for shard in list(manifest.shards):
             if shard.fault(path, content=True):
                 self.damaged.append(shard.file)
@@ -74,10 +79,11 @@ class StoreWriter:
         """Begin a store, or go on with one of the same teacher.
 
         shard_size, batch_size: used for a new store; one that exists keeps its own.
-        replace: delete a store of another teacher, or of other components, and begin anew.
+        replace: delete a store of another teacher, of other components, of another format or with
+            a damaged manifest, and begin anew.
 
-        Raises ValueError if there is a store of another teacher, or of other components of it, or
-        if the folder holds something else.
+        Raises ValueError if there is such a store that is not to be replaced, or if the folder
+        holds something else.
         """
         path = Path(path)
         _check_folder(path)
@@ -86,11 +92,17 @@ class StoreWriter:
             stale.unlink()
         if not (path / MANIFEST).exists():
             return cls(path, Manifest(teacher, shard_size, batch_size))
-        manifest = Manifest.read(path)
+        try:
+            manifest = Manifest.read(path)
+        except ValueError:
+            if not replace:
+                raise
+            _check_content(path)
+            _clear(path)
+            return cls(path, Manifest(teacher, shard_size, batch_size))
         same_components = set(manifest.teachers) == set(components)
         if replace and (manifest.teacher != teacher or not same_components):
-            for file in (MANIFEST, TABLES, *(shard.file for shard in manifest.shards)):
-                (path / file).unlink(missing_ok=True)
+            _clear(path)
             return cls(path, Manifest(teacher, shard_size, batch_size))
         if manifest.teacher != teacher:
             raise ValueError(
@@ -312,8 +324,12 @@ def _check_folder(path: Path) -> None:
     """Raise ValueError if there is something at the path that is not a store."""
     if path.is_file():
         raise ValueError(f"The store has to be a folder, but {path} is a file.")
-    if not path.is_dir() or (path / MANIFEST).exists():
-        return
+    if path.is_dir() and not (path / MANIFEST).exists():
+        _check_content(path)
+
+
+def _check_content(path: Path) -> None:
+    """Raise ValueError if a folder holds other files than those of a store."""
     for entry in sorted(path.iterdir()):
         name = entry.name.removesuffix(TEMPORARY_SUFFIX)
         if name not in (MANIFEST, TABLES) and not entry.match("shard-*"):
@@ -321,6 +337,12 @@ def _check_folder(path: Path) -> None:
                 f"The folder {path} exists and is not a store of targets: it holds {entry.name}. "
                 "Give a new folder, or that of a store to go on with."
             )
+
+
+def _clear(path: Path) -> None:
+    """Delete the files of a store."""
+    for file in (path / MANIFEST, path / TABLES, *path.glob("shard-*.npz")):
+        file.unlink(missing_ok=True)
 
 
 def _is_full(documents: int, tokens: int, shard_size: int) -> bool:

@@ -90,8 +90,8 @@ def fingerprint(nlp: Language) -> TeacherInfo:
     if nlp.path is None:
         digest.update(nlp.to_bytes())
     else:
-        for path in _content(Path(nlp.path)):
-            relative = path.relative_to(nlp.path).as_posix().encode("utf8")
+        for name_in_folder, path in _content(Path(nlp.path)):
+            relative = name_in_folder.encode("utf8")
             digest.update(b"%d %s %d " % (len(relative), relative, path.stat().st_size))
             with path.open("rb") as file:
                 while chunk := file.read(1 << 20):
@@ -99,11 +99,14 @@ def fingerprint(nlp: Language) -> TeacherInfo:
     return TeacherInfo(name, nlp.meta["version"], digest.hexdigest())
 
 
-def _content(folder: Path) -> list[Path]:
-    """The files of a pipeline, without what systems and interpreters leave in folders."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+def _content(folder: Path) -> list[tuple[str, Path]]:
+    """The files of a pipeline by their names in it, sorted, without what systems and interpreters
+    leave in folders."""
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     return sorted(
-        path for path in files if "__pycache__" not in path.parts and not path.name.startswith(".")
+        (name.as_posix(), path)
+        for name, path in files.items()
+        if "__pycache__" not in name.parts and not name.name.startswith(".")
     )
 
 
@@ -134,6 +137,10 @@ class TeacherReader:
         places = [names.index(name) for name in components]
         self._before = names[: min(places)]
         self._rest = names[min(places) : max(places) + 1]
+
+    def describe(self) -> dict[str, Teacher]:
+        """The records of all components, without reading a document."""
+        return {name: _describe(reader([]), name) for name, reader in self._readers.items()}
 
     def read(
         self, docs: Iterable[tuple[Doc, PlaceT]]

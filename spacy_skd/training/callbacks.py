@@ -7,7 +7,8 @@ from typing import Any
 
 from spacy.language import Language
 
-READER = "spacy-skd.DistillCorpus.v1"
+from .corpus import READER
+
 LOGGER = "spacy-skd.DistillLogger.v1"
 PLAIN_CORPUS: dict[str, Any] = {"@readers": "spacy.Corpus.v1", "path": None}
 KEPT = ("max_length", "limit", "gold_preproc", "augmenter")
@@ -29,7 +30,7 @@ def strip_distillation(nlp: Language) -> Language:
     config = nlp.config.copy()
     stripped.config = config
     needed = json.dumps([config["nlp"], config["components"]])
-    paths = config.get("paths", {})
+    paths = config.setdefault("paths", {})
     for name in paths:
         if f"${{paths.{name}}}" not in needed:
             paths[name] = None

@@ -14,13 +14,14 @@ from spacy.training import Example
 from ..distill.manifest import TeacherInfo
 from ..distill.store import TargetStore
 from ..distill.targets import USER_DATA_KEY, Teacher, set_target
-from .documents import Source, find_files, read_annotated, read_sources
+from .documents import Source, find_files, plain_copy, read_annotated, read_sources
 from .splitting import split_doc, split_sentences
 
 Paths = str | Path | Sequence[str | Path] | None
 Augmenter = Callable[[Language, Example], Iterable[Example]]
 ItemT = TypeVar("ItemT")
 
+READER = "spacy-skd.DistillCorpus.v1"
 N_WORDS = 8  # of a document in an error
 
 
@@ -146,7 +147,8 @@ class DistillCorpus:
             )
         for _, component in nlp.pipeline:
             objective = getattr(component, "objective", None)
-            if objective is not None and not objective.started:
+            # Components of others may have an objective of another kind.
+            if objective is not None and not getattr(objective, "started", True):
                 objective.start(nlp.config.interpolate()["training"]["max_steps"])
 
     def _references(self, nlp: Language) -> Iterator[Doc]:
@@ -183,9 +185,7 @@ class DistillCorpus:
                     raise ValueError(_explain(store, source, doc))
 
     def _examples(self, nlp: Language, reference: Doc) -> Iterator[Example]:
-        words = [token.text for token in reference]
-        spaces = [bool(token.whitespace_) for token in reference]
-        example = Example(Doc(nlp.vocab, words=words, spaces=spaces), reference)
+        example = Example(plain_copy(reference, nlp.vocab), reference)
         if self.augmenter is None:
             yield example
             return

@@ -35,10 +35,24 @@ class Source:
         return f"{self.path}, {unit} {self.number}"
 
     def make_doc(self, nlp: Language) -> Doc:
-        """The document without any annotation; texts are tokenised by the pipeline."""
-        if self.words is None:
-            return nlp.make_doc(self.text)
-        return Doc(nlp.vocab, words=self.words, spaces=self.spaces)
+        """The document without any annotation; texts are tokenised by the pipeline.
+
+        Raises ValueError, naming file and line, for a text that is too long for spaCy.
+        """
+        if self.words is not None:
+            return Doc(nlp.vocab, words=self.words, spaces=self.spaces)
+        if len(self.text) > nlp.max_length:
+            raise ValueError(
+                f"{self}, has {len(self.text):,} characters, more than the {nlp.max_length:,} that "
+                "spaCy takes at once (nlp.max_length). Divide the text into several."
+            )
+        return nlp.make_doc(self.text)
+
+
+def plain_copy(doc: Doc, vocab: Vocab) -> Doc:
+    """The words and spaces of a document, without any annotation."""
+    words, spaces = _words_and_spaces(doc)
+    return Doc(vocab, words=words, spaces=spaces)
 
 
 def find_files(paths: Iterable[Path | str], suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
@@ -72,8 +86,7 @@ def read_sources(files: Sequence[Path]) -> Iterator[Source]:
     for path, start, share in _shares(files):
         if path.suffix == ".spacy":
             for number, done, doc in _read_docbin(path, Vocab(), start, share):
-                words = [token.text for token in doc]
-                spaces = [bool(token.whitespace_) for token in doc]
+                words, spaces = _words_and_spaces(doc)
                 yield Source(path, number, done, words=words, spaces=spaces)
         else:
             for number, done, line in _read_lines(path, start, share):
@@ -87,6 +100,10 @@ def read_annotated(files: Sequence[Path], vocab: Vocab) -> Iterator[tuple[Source
     for path, start, share in _shares(files):
         for number, done, doc in _read_docbin(path, vocab, start, share):
             yield Source(path, number, done, words=[]), doc
+
+
+def _words_and_spaces(doc: Doc) -> tuple[list[str], list[bool]]:
+    return [token.text for token in doc], [bool(token.whitespace_) for token in doc]
 
 
 def _shares(files: Sequence[Path]) -> Iterator[tuple[Path, float, float]]:

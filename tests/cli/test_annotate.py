@@ -142,9 +142,36 @@ def test_a_damaged_or_missing_shard_is_written_again(tmp_path):
     (store / "teacher.npz").write_bytes(b"")
     nlp = toy_pipeline()
     writer = annotate(nlp, [texts], store, **SMALL)
-    assert writer.damaged == ["shard-00000.npz", "shard-00002.npz"]
+    assert writer.damaged == ["teacher.npz", "shard-00000.npz", "shard-00002.npz"]
     assert files_of(store) == before
     assert len(nlp.get_pipe("ner").texts) == 16
+
+
+@pytest.mark.parametrize("content", [None, b"xxxx"])
+def test_damaged_tables_of_whole_shards_are_written_again(tmp_path, texts, content):
+    store = tmp_path / "store"
+    annotate(toy_pipeline(), [texts], store, shard_size=5, batch_size=5)
+    before = files_of(store)
+    (store / "teacher.npz").unlink()
+    if content:
+        (store / "teacher.npz").write_bytes(content)
+    nlp = toy_pipeline()
+    writer = annotate(nlp, [texts], store, shard_size=5, batch_size=5)
+    assert writer.damaged == ["teacher.npz"]
+    assert files_of(store) == before
+    assert not nlp.get_pipe("ner").texts
+
+
+def test_a_store_whose_manifest_is_unreadable_is_made_again_by_force(tmp_path, texts):
+    store = tmp_path / "store"
+    annotate(toy_pipeline(), [texts], store, **SMALL)
+    before = files_of(store)
+    (store / "manifest.json").write_text("")
+    (store / "shard-00009.npz").write_bytes(b"a shard of the old store")
+    with pytest.raises(ValueError, match=r"manifest\.json is not the manifest .* Add --force"):
+        annotate(toy_pipeline(), [texts], store, **SMALL)
+    annotate(toy_pipeline(), [texts], store, force=True, **SMALL)
+    assert files_of(store) == before
 
 
 def test_all_kinds_of_files_and_folders(tmp_path, teacher):
@@ -179,6 +206,13 @@ def test_unreadable_input(tmp_path, teacher, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         annotate(teacher, [tmp_path / name], tmp_path / "store")
+
+
+def test_a_text_that_is_too_long_is_named(tmp_path, teacher):
+    texts = write_lines(tmp_path / "texts.txt", ["short", "long " * 10])
+    teacher.max_length = 20
+    with pytest.raises(ValueError, match=r"texts\.txt, line 2, has 50 characters, more than .* 20"):
+        annotate(teacher, [texts], tmp_path / "store")
 
 
 def test_missing_input(tmp_path, teacher):

@@ -2,12 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 import spacy
 import typer
+from spacy.cli._util import app
+from spacy.language import Language
 from spacy.tokens import DocBin, Span
+from typer.testing import CliRunner
 
-from spacy_skd.cli.compare import compare, entity_scores
+from spacy_skd.cli.compare import compare, entity_scores, predict_entities
 
 
 @pytest.fixture
@@ -55,5 +59,50 @@ def test_entity_scores_without_any_entity():
 
 
 def test_a_model_needs_a_name(tmp_path, test_set):
-    with pytest.raises(typer.BadParameter, match="name=folder"):
+    with pytest.raises(typer.BadParameter, match="name=pipeline"):
         compare(test_set, model=["just-a-folder"], output=tmp_path)
+
+
+def test_an_installed_package_has_a_size(tmp_path, test_set, monkeypatch):
+    ruler(tmp_path / "a_packaged_ruler", [("Ada", "PER")])
+    (tmp_path / "a_packaged_ruler" / "__init__.py").write_text(
+        "from pathlib import Path\nfrom spacy.util import load_model_from_path\n"
+        "def load(**overrides):\n"
+        "    return load_model_from_path(Path(__file__).parent, **overrides)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("spacy.util.is_package", lambda name: name == "a_packaged_ruler")
+    compare(test_set, model=["a=a_packaged_ruler"], output=tmp_path, rounds=1, min_words=1)
+    assert json.loads((tmp_path / "table.json").read_text())["a"]["megabytes"] > 0
+
+
+def test_only_entities_are_kept():
+    nlp = spacy.blank("en")
+
+    @Language.component("heavy")
+    def heavy(doc):
+        doc.ents = [Span(doc, 0, 1, "PER")]
+        doc.tensor = np.ones((len(doc), 3))
+        doc.user_data["tensor"] = doc.tensor
+        return doc
+
+    nlp.add_pipe("heavy")
+    [doc] = predict_entities(nlp, [nlp.make_doc("Ada left .")])
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [("Ada", "PER")]
+    assert doc.text == "Ada left ." and not doc.tensor.size and not doc.user_data
+
+
+@pytest.mark.parametrize(
+    "pipeline, content, fault",
+    [("no_such_pipeline", None, "no_such_pipeline"), ("ruler", b"x", "test.spacy cannot be read")],
+)
+def test_errors_are_clear(tmp_path, test_set, pipeline, content, fault):
+    ruler(tmp_path / "ruler", [])
+    if content:
+        test_set.write_bytes(content)
+    model = tmp_path / pipeline if pipeline == "ruler" else pipeline
+    command = ["skd", "compare", test_set, "--model", f"a={model}", "--output", tmp_path]
+    result = CliRunner().invoke(app, [str(word) for word in command])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert fault in result.output

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import spacy
+from spacy.cli._util import app
 from spacy.tokens import DocBin
+from typer.testing import CliRunner
 
 from spacy_skd.cli.convert import convert, parse_markup, read_corpus, read_markup
 
@@ -97,3 +99,22 @@ def test_other_formats_are_refused(tmp_path):
     path.write_text("x", encoding="utf-8")
     with pytest.raises(ValueError, match=r"train\.csv.*\.conllu"):
         list(read_corpus(path, NLP))
+
+
+@pytest.mark.parametrize(
+    "name, content, fault",
+    [
+        ("a.iob", b"Ada\nleft\n", "a.iob cannot be read as .iob"),
+        ("a.conllu", b"1\tAda\n", "a.conllu cannot be read as .conllu"),
+        ("a.txt", b"\xff\xfe", "a.txt is not UTF-8"),
+        ("a.spacy", b"x", "a.spacy cannot be read"),
+        ("a.txt", b"[Ada|PERSON left\n", "a.txt, line 1: unfinished markup"),
+    ],
+)
+def test_the_command_names_the_file_that_it_cannot_read(tmp_path, name, content, fault):
+    (tmp_path / name).write_bytes(content)
+    command = ["skd", "convert", str(tmp_path / name), "--output", str(tmp_path / "out.spacy")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert fault in result.output

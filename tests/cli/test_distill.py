@@ -8,9 +8,11 @@ from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from typer.testing import CliRunner
 
+from spacy_skd.cli.annotate import annotate
 from spacy_skd.cli.distill import BLOCKS
 from spacy_skd.distill.store import TargetStore
 from spacy_skd.distill.targets import collate
+from spacy_skd.distill.teachers import fingerprint
 
 from ..toy import files_of, sentences, toy_pipeline, write_docs
 
@@ -203,11 +205,17 @@ def test_targets_that_are_there_are_used(folder):
 
 
 def test_targets_of_another_teacher_are_refused(folder):
-    assert distill(folder).exit_code == 0
+    annotate(toy_pipeline(), [folder / "raw.txt"], folder / "out" / "targets")
     toy_pipeline(seed=1).to_disk(folder / "teacher")
-    result = distill(folder, "--force")
+    result = distill(folder)
     assert result.exit_code == 1
     assert "holds targets of the teacher xx_toy 1.0.0" in message(result)
+    assert "--force" in message(result)
+    result = distill(folder, "--force")
+    assert result.exit_code == 0, result.output
+    store = TargetStore(folder / "out" / "targets")
+    assert store.teacher == fingerprint(spacy.load(folder / "teacher"))
+    assert len(store) == 22
 
 
 @pytest.mark.parametrize(

@@ -157,8 +157,24 @@ def test_a_newer_format(folder):
     message = r"store has the format 2, written by spacy-skd 9\.9.*Upgrade"
     with pytest.raises(ValueError, match=message):
         TargetStore(folder)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message + r".* --force"):
         StoreWriter.open(folder, INFO, list(TEACHERS))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1, 2]", '{"format": 2}', '{"format": 1}', '{"format": 1, "teacher": 3}']
+)
+def test_an_unreadable_manifest_is_replaced_by_force(folder, docs, content):
+    before = files_of(folder)
+    (folder / "manifest.json").write_text(content)
+    with pytest.raises(ValueError, match="--force"):
+        StoreWriter.open(folder, INFO, list(TEACHERS))
+    (folder / "notes.txt").write_text("not of a store")
+    with pytest.raises(ValueError, match=r"it holds notes\.txt"):
+        StoreWriter.open(folder, INFO, list(TEACHERS), replace=True)
+    (folder / "notes.txt").unlink()
+    fill(StoreWriter.open(folder, INFO, list(TEACHERS), shard_size=4, replace=True), docs)
+    assert files_of(folder) == before
 
 
 def test_a_missing_shard(folder):
@@ -190,6 +206,12 @@ def test_damaged_tables(folder, content):
     (folder / "teacher.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"teacher\.npz is missing or damaged.*annotate"):
         TargetStore(folder)
+    before = files_of(folder)
+    writer = StoreWriter.open(folder, INFO, list(TEACHERS))
+    assert writer.damaged == ["teacher.npz"]
+    writer.describe(TEACHERS)
+    assert set(files_of(folder)) == set(before)
+    np.testing.assert_array_equal(TargetStore(folder).teachers["ner"].tables["end"], TABLES["end"])
 
 
 def test_another_teacher(folder):

@@ -1,5 +1,6 @@
 import shutil
 
+import numpy as np
 import pytest
 import spacy
 from spacy.language import Language
@@ -62,6 +63,16 @@ def test_every_component_is_read(pipeline):
         "ner": "chain",
         "tagger": "token",
     }
+
+
+def test_records_do_not_need_documents(pipeline):
+    reader, _ = read(pipeline, ["ner", "tagger"], sentences(2))
+    described = TeacherReader(pipeline, ["ner", "tagger"], 1).describe()
+    for name, teacher in reader.teachers.items():
+        assert (described[name].kind, described[name].labels) == (teacher.kind, teacher.labels)
+        assert described[name].tables.keys() == teacher.tables.keys()
+        for table, values in teacher.tables.items():
+            np.testing.assert_array_equal(described[name].tables[table], values)
 
 
 def test_components_after_the_last_teacher_do_not_run(pipeline):
@@ -127,5 +138,11 @@ def test_the_fingerprint_is_that_of_the_content(tmp_path):
     assert (first.name, first.version, len(first.hash)) == ("xx_toy", "1.0.0", 64)
     toy_pipeline(seed=1).to_disk(tmp_path / "c")
     assert fingerprint(spacy.load(tmp_path / "c")).hash != first.hash
+    hidden = tmp_path / "__pycache__" / ".cache" / "b"  # only names within the folder count
+    shutil.copytree(tmp_path / "a", hidden)
+    (hidden / ".hidden").write_text("left by an editor")
+    assert fingerprint(spacy.load(hidden)) == first
+    (hidden / "more").write_text("of the pipeline")
+    assert fingerprint(spacy.load(hidden)) != first
     assert fingerprint(toy_pipeline()) == fingerprint(toy_pipeline())
     assert fingerprint(toy_pipeline()) != fingerprint(toy_pipeline(seed=1))

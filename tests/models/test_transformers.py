@@ -34,6 +34,13 @@ def test_a_package_tells_its_folder(package):
     assert transformer_name(name) == "somewhere"
 
 
+def test_a_folder_goes_before_a_package(package, tmp_path, monkeypatch):
+    name = package("MODEL_DIR = 'somewhere'")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    assert transformer_name(name) == name
+
+
 def test_a_package_without_a_model(package):
     name = package("")
     with pytest.raises(ValueError, match=f"'{name}' does not tell the folder of a model"):

@@ -72,6 +72,14 @@ def test_paths_are_gone(nlp, tmp_path):
     assert spacy.load(tmp_path).pipe_names == ["sentencizer"]
 
 
+def test_a_config_without_paths(nlp):
+    del nlp.config["paths"]
+    nlp.config["corpora"]["train"].update(path="/home/me/train.spacy", targets="/home/me/targets")
+    config = make_strip_distillation()(nlp).config
+    assert config["paths"]["train"] is None
+    assert config["corpora"]["train"]["path"] == "${paths.train}"
+
+
 def test_the_pipeline_in_training_keeps_its_config(nlp):
     before = nlp.config.to_str(interpolate=False)
     stripped = make_strip_distillation()(nlp)

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import spacy
+from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from spacy.util import registry
@@ -311,3 +312,13 @@ def test_a_component_that_was_not_initialised_learns_how_long_the_run_is(gold, t
     objective.finish_step()
     next(iter(DistillCorpus(gold, texts, store)(nlp)))  # a second pass does not start anew
     assert objective.weight.value == pytest.approx(1 - 1 / 40)
+
+
+def test_objectives_of_other_components_are_left_alone(nlp, gold):
+    @Language.component("with_an_objective")
+    def component(doc):
+        return doc
+
+    component.objective = "win"
+    nlp.add_pipe("with_an_objective")
+    assert len(list(DistillCorpus(gold)(nlp))) == 6
