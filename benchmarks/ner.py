@@ -38,7 +38,8 @@ RESULTS = Path(__file__).parent / "results"
 SETTINGS = {"full": 1.0, "quarter": 0.25}
 CORPORA = {
     # Training steps of teacher (full, quarter) and students, and the students' dropout, as chosen
-    # on dev; "raw" is the corpus whose training sentences serve as further raw text.
+    # on dev. "raw" is the corpus whose training sentences serve as further raw text, with twice
+    # the steps for the larger amount of text.
     "wnut17": {"teacher": (150, 60), "student": (800, 800), "dropout": 0.4, "raw": "en_ewt"},
     "en_ewt": {"teacher": (240, 100), "student": (1000, 1000), "dropout": 0.2, "raw": "wnut17"},
 }
@@ -50,6 +51,7 @@ SYSTEMS = {
     "kd-maxent": "student MaxEnt, distilled (case 2a)",
     "kd-crf-raw": "student CRF, distilled with the other corpus as raw text",
 }
+RAW_DROPOUT = 0.2
 EVALUATIONS = {"teacher": 2, "student": 10}
 MAXENT = ("--components.ner.model.@architectures", "spacy-skd.MaxEnt.v1")
 # spaCy's commands with numpy's matrix product instead of blis's: several times as fast on some
@@ -160,6 +162,7 @@ class Bench:
         output = folder / run.name
         role = "teacher" if run.system == "teacher" else "student"
         steps = CORPORA[run.corpus][role][list(SETTINGS).index(run.setting)]
+        steps *= 2 if run.system == "kd-crf-raw" else 1
         gold = folder / ("train.spacy" if run.setting == "full" else "quarter.spacy")
         options = [
             *("--paths.train", gold, "--paths.dev", folder / "dev.spacy"),
@@ -175,7 +178,9 @@ class Bench:
                 options += ["--paths.raw", self.work / CORPORA[run.corpus]["raw"] / "train.spacy"]
         if run.system == "kd-maxent":
             options += MAXENT
-        if run.system.startswith(("gold", "kd")):
+        if run.system == "kd-crf-raw":
+            options += ["--training.dropout", RAW_DROPOUT]
+        elif run.system.startswith(("gold", "kd")):
             options += ["--training.dropout", CORPORA[run.corpus]["dropout"]]
         config = {"teacher": "teacher.cfg", "spacy-ner": "../benchmarks/spacy_ner.cfg"}
         start = time.perf_counter()
