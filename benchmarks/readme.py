@@ -1,5 +1,7 @@
 """Copy the tables of benchmarks/results/ into the README, between their markers.
 
+project.md and project.json there are the metrics/table.* of a `spacy project run all`.
+
 python benchmarks/readme.py
 """
 
