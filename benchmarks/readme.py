@@ -1,4 +1,4 @@
-"""Copy the tables of benchmarks/results/ into the README, between their markers.
+"""Copy the tables of benchmarks/results/ into README and docs, between their markers.
 
 project.md and project.json there are the metrics/table.* of a `spacy project run all`.
 
@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
+PAGES = [HERE.parent / "README.md", HERE.parent / "docs" / "objectives.md"]
 BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -20,8 +20,8 @@ def main() -> None:
             raise FileNotFoundError(f"{table} does not exist: run its benchmark first.")
         return f"{match[1]}\n{table.read_text(encoding='utf-8').strip()}\n\n{match[3]}"
 
-    text = README.read_text(encoding="utf-8")
-    README.write_text(BLOCK.sub(fill, text), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(BLOCK.sub(fill, page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

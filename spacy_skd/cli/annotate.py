@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import click
 import typer
 from spacy.cli._util import import_code, setup_gpu
 from spacy.language import Language
@@ -68,8 +69,9 @@ def annotate_cli(
     files; with more documents, it adds those that are new.
     """
     import_code(code)
-    setup_gpu(gpu_id)
     with clear_errors():
+        find_files(documents)  # before the teacher is loaded, which takes its time
+        setup_gpu(gpu_id)
         nlp = load_model(teacher)
         msg.good(f"Loaded the teacher {teacher}")
         writer = annotate(
@@ -103,32 +105,35 @@ def annotate(
     force: replace a store of another teacher or of other components, or one whose manifest cannot
         be read, instead of raising ValueError.
 
-    Returns the writer, which knows what has been written. Raises ValueError or
-    FileNotFoundError, naming file or component, for what cannot be read or written.
+    Returns the closed writer, which knows what has been written. Raises ValueError or
+    FileNotFoundError, naming file or component, for what cannot be read or written, and
+    BlockingIOError if another run is writing the store.
     """
     files = find_files(documents)
     names = find_teachers(nlp, components)
-    writer = StoreWriter.open(
+    with StoreWriter.open(
         output,
         fingerprint(nlp),
         names,
         shard_size=shard_size,
         batch_size=batch_size,
         replace=force,
-    )
-    kept = writer.manifest
-    if (kept.shard_size, kept.batch_size) != (shard_size, batch_size):
-        msg.info(
-            f"The store keeps its batches of {kept.batch_size} and shards of {kept.shard_size}"
-        )
-    reader = TeacherReader(nlp, names, kept.batch_size)
-    if TABLES in writer.damaged:
-        writer.describe(reader.describe())
-    pending = _Input(nlp, writer, read_sources(files))
-    with tqdm(total=1.0, bar_format=BAR, disable=None) as bar:
-        while not pending.exhausted:
-            with _memory_zone(nlp):
-                _annotate_zone(pending, reader, writer, bar)
+    ) as writer:
+        kept = writer.manifest
+        if (kept.shard_size, kept.batch_size) != (shard_size, batch_size):
+            msg.info(
+                f"The store keeps its batches of {kept.batch_size} and shards of {kept.shard_size}"
+            )
+        reader = TeacherReader(nlp, names, kept.batch_size)
+        if TABLES in writer.damaged:
+            writer.describe(reader.describe())
+        pending = _Input(nlp, writer, read_sources(files))
+        with tqdm(total=1.0, bar_format=BAR, disable=None) as bar:
+            while not pending.exhausted:
+                with _memory_zone(nlp):
+                    _annotate_zone(pending, reader, writer, bar)
+    if not kept.shards:
+        raise ValueError(f"There is no text in {', '.join(map(str, files))}.")
     return writer
 
 
@@ -196,7 +201,7 @@ def clear_errors() -> Iterator[None]:
     """End the command with the message of a user's error instead of a traceback."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, click.UsageError) as error:
         # As it is: wasabi would wrap paths and the block of a config.
         typer.secho(str(error), fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from error

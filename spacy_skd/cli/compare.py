@@ -48,9 +48,9 @@ def compare(
     Agreement is the F-score of a pipeline's entities against those of the first pipeline. Speed is
     that of `nlp.pipe` on this machine, the pipelines taking turns.
     """
-    setup_gpu(gpu_id, silent=True)
     names = dict(_split(entry) for entry in model)
     with clear_errors():
+        setup_gpu(gpu_id, silent=True)
         pipelines = {name: load_model(pipeline) for name, pipeline in names.items()}
         rows = {name: {"megabytes": megabytes(nlp.path)} for name, nlp in pipelines.items()}
         teacher: list[Doc] = []

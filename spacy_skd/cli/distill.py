@@ -13,8 +13,10 @@ from wasabi import msg
 
 from ..distill.store import BATCH_SIZE
 from ..training.corpus import READER
+from ..training.documents import find_files
 from .annotate import FORMATS, annotate, clear_errors, report
 
+SPACY_READER = "spacy.Corpus.v1"
 TARGETS = "targets"  # folder of the store in the output folder
 BLOCKS = f"""[paths]
 train = null
@@ -67,21 +69,25 @@ def distill_cli(
     overridden as in `spacy train`, for instance --training.max_steps 100. Interrupted while
     annotating, the same command goes on where it was.
     """
-    overrides = parse_config_overrides(ctx.args)
     import_code(code)
+    # Whatever is wrong is said before the teacher reads for hours.
     with clear_errors():
+        overrides = parse_config_overrides(ctx.args)
         if train is None and not raw:
             raise ValueError("There is nothing to learn from: give --train, --raw or both.")
+        find_files([train] if train else [], (".spacy",))
+        find_files(raw or [])
         check_output(output, force=force)
-        paths = {
+        check_config(config, overrides)
+        overrides |= {
             "paths.train": None if train is None else str(train),
             "paths.raw": _one_or_all(raw or []),
             "paths.targets": str(output / TARGETS),
         }
         if dev is not None:
-            paths["paths.dev"] = str(dev)
-        check_config(config, overrides)
-    setup_gpu(gpu_id)
+            overrides["paths.dev"] = str(dev)
+        check_dev(config, overrides)
+        setup_gpu(gpu_id)
     msg.divider("Annotating")
     with clear_errors():
         documents = [*([train] if train else []), *(raw or [])]
@@ -96,11 +102,14 @@ def distill_cli(
         )
         report(writer)
         del nlp  # the teacher's memory is needed for training
-    train_pipeline(config, output, use_gpu=gpu_id, overrides={**overrides, **paths})
+    train_pipeline(config, output, use_gpu=gpu_id, overrides=overrides)
 
 
 def check_output(output: Path, *, force: bool) -> None:
-    """Raise ValueError if there is a student in the output folder that must not be replaced."""
+    """Raise ValueError if there is a student in the output folder that must not be replaced, or if
+    the output is not a folder."""
+    if output.is_file():
+        raise ValueError(f"The output has to be a folder, but {output} is a file.")
     for name in (DIR_MODEL_BEST, DIR_MODEL_LAST):
         if (output / name).exists() and not force:
             raise ValueError(
@@ -114,7 +123,7 @@ def check_config(path: Path, overrides: dict[str, Any]) -> None:
     with show_validation_error(path):
         config = load_config(path, overrides=overrides, interpolate=False)
     missing = sorted({"train", "dev", "raw", "targets"} - set(config.get("paths", {})))
-    reader = _train_corpus(config).get("@readers")
+    reader = _corpus(config, "train_corpus").get("@readers")
     if reader == READER and not missing:
         return
     fault = (
@@ -128,11 +137,25 @@ def check_config(path: Path, overrides: dict[str, Any]) -> None:
     )
 
 
-def _train_corpus(config: Config) -> dict[str, Any]:
-    """The block that [training] names as train_corpus."""
+def check_dev(path: Path, overrides: dict[str, Any]) -> None:
+    """Raise ValueError or FileNotFoundError if spaCy would find no development documents."""
+    with show_validation_error(path):
+        config = load_config(path, overrides=overrides, interpolate=True)
+    corpus = _corpus(config, "dev_corpus")
+    if corpus.get("@readers", SPACY_READER) != SPACY_READER:
+        return
+    dev = corpus.get("path", config["paths"]["dev"])
+    if not dev:
+        raise ValueError("There is nothing to evaluate on: give --dev.")
+    find_files([dev], (".spacy",))
+
+
+def _corpus(config: Config, name: str) -> dict[str, Any]:
+    """The block that [training] names as train_corpus or dev_corpus."""
+    default = f"corpora.{name.removesuffix('_corpus')}"
     block: Any = config
-    for name in config.get("training", {}).get("train_corpus", "corpora.train").split("."):
-        block = block.get(name, {}) if isinstance(block, dict) else {}
+    for part in config.get("training", {}).get(name, default).split("."):
+        block = block.get(part, {}) if isinstance(block, dict) else {}
     return block
 
 

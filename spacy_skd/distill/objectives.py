@@ -2,20 +2,26 @@
 
 An objective is called once a training step with the student's distributions of the batch, the
 annotation and the teacher's targets; it returns the loss and the loss's gradient with respect to
-the student's scores, in the form of the student's parts.
+the student's scores, in the form of the student's parts. docs/objectives.md compares them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..structures import LinearChain, Token
 from ..structures.base import array_module
-from .annotation import annotated_sentences, gold_parts, spread
-from .parts import LabelSequences, Parts, add, expected_parts, inner, scale, scores_of, subtract
-from .projection import condition, match_labels, project
-from .targets import Target, collate, group_by_teacher
+from .annotation import annotated_sentences, gold_parts
+from .parts import LabelSequences, Parts, accumulate, expected_parts, scale, scores_of, subtract
+from .targets import Target
+from .teacher_weight import TeacherWeight
+from .temperature import Scope
+from .terms.base import TeacherTerm
+from .terms.posterior import Posterior
+from .terms.structural import Structural, Take
+from .terms.substructure import Match, Substructure
+from .terms.sum import Sum
+from .terms.token import TokenScores
 
 
 class Objective(Protocol):
@@ -42,33 +48,22 @@ class Objective(Protocol):
         """
 
 
-def make_structural_kd(
-    temperature: float = 1.0, teacher_weight: float | Iterable[float] | None = None
-) -> Objective:
-    """Construct the `spacy-skd.StructuralKD.v1` objective; see `StructuralKD`."""
-    return StructuralKD(temperature=temperature, teacher_weight=teacher_weight)
+class Distillation:
+    """A mixture of what the teacher and what the annotation say (docs/math.md §1).
 
+    L = λ L_teacher + (1 − λ) L_gold. A sentence without a target has only the gold term, one
+    without annotation only the teacher's, each with weight 1; a sentence with neither does not
+    count.
 
-class StructuralKD:
-    """Exact structural knowledge distillation (Wang et al. 2021; docs/math.md §1).
-
-    L = λ L_KD + (1 − λ) L_gold with L_KD = −Σ_y p_t(y) log p_s(y); the gradient is
-    μ_s − (λ μ_t + (1 − λ) μ_gold), one forward-backward of the student whatever the mixture.
-    A sentence without a target has only the gold term, one without annotation only the teacher's,
-    each with weight 1; a sentence with neither does not count.
-
-    temperature: T of both models' scores; the teacher's term is multiplied by T². With T ≠ 1 the
-        teacher's term needs a forward-backward of its own.
+    term: what is learnt from the teacher.
     teacher_weight: λ, a number in [0, 1] or a schedule with one value a step. None: linear from
         1 to 0 over the run (`training.max_steps`).
     """
 
     def __init__(
-        self, *, temperature: float = 1.0, teacher_weight: float | Iterable[float] | None = None
+        self, term: TeacherTerm, *, teacher_weight: float | Iterable[float] | None = None
     ) -> None:
-        if not temperature > 0:
-            raise ValueError(f"The temperature has to be above 0, not {temperature}.")
-        self.temperature = temperature
+        self.term = term
         self.weight = TeacherWeight(teacher_weight)
 
     @property
@@ -88,132 +83,102 @@ class StructuralKD:
         annotated = annotated_sentences(annotation, student)
         teacher_share, gold_share = self.weight.shares(taught, annotated)
         like = scores_of(student)
-        dtype, xp = like.dtype, array_module(like)
-        teacher_share, gold_share = teacher_share.astype(dtype), gold_share.astype(dtype)
+        xp = array_module(like)
 
-        wanted, log_weight = gold_parts(student, annotation, gold_share)
-        loss = -log_weight
-        student_share = gold_share
-        if taught.any() and self.temperature == 1.0:
-            expected = teacher_parts(student, targets, teacher_share)
-            loss -= inner(expected, student)
-            wanted = add(wanted, expected)
-            student_share = gold_share + teacher_share
-        share = xp.asarray(student_share)
-        loss += float((student.log_partition() * share).sum())
-        gradient = subtract(expected_parts(student, share), wanted)
-        if taught.any() and self.temperature != 1.0:
-            kd_loss, kd_gradient = self._tempered(student, targets, xp.asarray(teacher_share))
-            loss += kd_loss
-            gradient = add(gradient, kd_gradient)
+        loss, gradient = 0.0, None
+        if gold_share.any() or not taught.any():
+            loss, gradient = gold_loss(student, annotation, gold_share.astype(like.dtype))
+        if taught.any():
+            share = xp.asarray(teacher_share, dtype=like.dtype)
+            teacher_loss, teacher_gradient = self.term(student, targets, share)
+            loss += teacher_loss
+            gradient = accumulate(gradient, teacher_gradient)
         n_sentences = max(1, len(student.lengths))
         return loss / n_sentences, scale(gradient, 1 / n_sentences)
 
-    def _tempered(
-        self, student: LabelSequences, targets: Sequence[Target | None], share: Any
-    ) -> tuple[float, Parts]:
-        """The teacher's term at temperature T, times T²: value and gradient."""
-        temperature = self.temperature
-        tempered = temper(student, temperature)
-        expected = teacher_parts(tempered, targets, share, temperature)
-        loss = float((tempered.log_partition() * share).sum()) - inner(expected, tempered)
-        gradient = subtract(expected_parts(tempered, share), expected)
-        return temperature**2 * loss, scale(gradient, temperature)
+
+def gold_loss(
+    student: LabelSequences, annotation: np.ndarray, weights: np.ndarray
+) -> tuple[float, Parts]:
+    """Σ_b weights_b (log Z − log Z_C) and its gradient; weights (B,) on the host."""
+    wanted, log_weight = gold_parts(student, annotation, weights)
+    share = array_module(scores_of(student)).asarray(weights)
+    loss = float((student.log_partition() * share).sum()) - log_weight
+    return loss, subtract(expected_parts(student, share), wanted)
 
 
-def teacher_parts(
-    student: LabelSequences,
-    targets: Sequence[Target | None],
-    weights: Any,
+# --- the registered losses
+
+
+def make_structural_kd(
+    take: Take = "marginals",
+    k: int = 10,
     temperature: float = 1.0,
-) -> Parts:
-    """The teacher's marginals over the student's parts, each sentence times its weight (B,)."""
-    like = scores_of(student)
-    xp = array_module(like)
-    weights = xp.asarray(weights)
-    lengths = student.lengths
-    total = None
-    for numbers, members in group_by_teacher(targets):
-        packing = student.packing if len(members) == len(lengths) else None
-        taught = collate(members, like, packing)
-        teacher = match_labels(temper(taught, temperature), student)
-        teacher = condition(teacher, student)
-        rows = np.repeat(np.isin(np.arange(len(lengths)), numbers), lengths)
-        parts = spread(project(teacher, type(student), weights[xp.asarray(numbers)]), rows, xp)
-        total = parts if total is None else add(total, parts)
-    return total
+    temperature_scope: Scope = "global",
+    teacher_weight: float | Iterable[float] | None = None,
+) -> Objective:
+    """Construct `spacy-skd.StructuralKD.v1`; see `terms.structural.Structural`."""
+    term = Structural(take=take, k=k, temperature=temperature, temperature_scope=temperature_scope)
+    return Distillation(term, teacher_weight=teacher_weight)
 
 
-def temper(structure: LabelSequences, temperature: float) -> LabelSequences:
-    """The distribution whose scores are divided by a temperature."""
-    if temperature == 1.0:
-        return structure
-    rest: dict[str, Any] = {
-        "lengths": structure.lengths,
-        "labels": structure.labels,
-        "packing": structure.packing,
-    }
-    if isinstance(structure, Token):
-        return Token(structure.scores / temperature, **rest)
-    if isinstance(structure, LinearChain):
-        return LinearChain(
-            structure.emissions / temperature,
-            structure.transitions / temperature,
-            structure.start / temperature,
-            structure.end / temperature,
-            **rest,
-        )
-    raise TypeError(f"{type(structure).__name__} cannot be tempered.")
+def make_posterior_kd(
+    temperature: float = 1.0,
+    temperature_scope: Scope = "global",
+    teacher_weight: float | Iterable[float] | None = None,
+) -> Objective:
+    """Construct `spacy-skd.PosteriorKD.v1`; see `terms.posterior.Posterior`."""
+    term = Posterior(temperature=temperature, temperature_scope=temperature_scope)
+    return Distillation(term, teacher_weight=teacher_weight)
 
 
-class TeacherWeight:
-    """λ, the weight of the teacher against gold, step by step.
+def make_token_kd(
+    temperature: float = 1.0, teacher_weight: float | Iterable[float] | None = None
+) -> Objective:
+    """Construct `spacy-skd.TokenKD.v1`; see `terms.token.TokenScores`."""
+    return Distillation(TokenScores(temperature=temperature), teacher_weight=teacher_weight)
 
-    A copy (pickle) keeps the present value of a schedule but not the schedule: it is made for
-    processes that predict.
+
+def make_substructure_kd(
+    transitions: bool = False,
+    match: Match = "squares",
+    temperature: float = 1.0,
+    teacher_weight: float | Iterable[float] | None = None,
+) -> Objective:
+    """Construct `spacy-skd.SubstructureKD.v1`; see `terms.substructure.Substructure`."""
+    term = Substructure(transitions=transitions, match=match, temperature=temperature)
+    return Distillation(term, teacher_weight=teacher_weight)
+
+
+def make_sum_kd(
+    # Any: while a config is only being filled, these are no objectives yet.
+    losses: Mapping[str, Any],
+    weights: Mapping[str, float] | None = None,
+    teacher_weight: float | Iterable[float] | None = None,
+) -> Objective:
+    """Construct `spacy-skd.SumKD.v1`: what several objectives take from the teacher, summed.
+
+    losses: objectives by names of the user's. weights: by the same names; by default all alike,
+        with the sum 1.
+
+    Raises ValueError for weights that do not fit the losses.
     """
-
-    def __init__(self, weight: float | Iterable[float] | None) -> None:
-        if isinstance(weight, (int, float)) and not 0 <= weight <= 1:
-            raise ValueError(f"The teacher's weight has to be between 0 and 1, not {weight}.")
-        self.total_steps = 0
-        self._steps = 0
-        self._linear = weight is None
-        self._schedule = iter(weight) if isinstance(weight, Iterable) else None
-        self._current = weight if isinstance(weight, (int, float)) else 1.0
-        self._take()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_schedule": None}
-
-    def start(self, total_steps: int) -> None:
-        self._steps, self.total_steps = 0, total_steps
-
-    def advance(self) -> None:
-        self._steps += 1
-        self._take()
-
-    def _take(self) -> None:
-        if self._schedule is not None:
-            self._current = min(1.0, max(0.0, float(next(self._schedule, self._current))))
-
-    @property
-    def value(self) -> float:
-        """λ of the present step. Raises ValueError where a run without a length needs one."""
-        if not self._linear:
-            return self._current
-        if self.total_steps <= 0:
+    if not losses:
+        raise ValueError("A sum needs at least one of the objectives it sums under 'losses'.")
+    weights = weights or {name: 1 / len(losses) for name in losses}
+    if set(weights) != set(losses):
+        raise ValueError(
+            f"The sum has the losses {', '.join(sorted(losses))}, but weights for "
+            f"{', '.join(sorted(weights))}: give each loss its weight."
+        )
+    terms = []
+    for name, objective in losses.items():
+        if not isinstance(objective, Distillation):
+            raise ValueError(f"The loss '{name}' is no objective of spacy-skd that can be summed.")
+        if not objective.weight.is_default:
             raise ValueError(
-                "The teacher's weight falls linearly over the run, but the length of the run is "
-                "not known: set training.max_steps, or give the objective a teacher_weight (a "
-                "number between 0 and 1, or a schedule)."
+                f"The loss '{name}' has a teacher_weight of its own: a sum has one for all of "
+                "its losses, so give it to the sum."
             )
-        return max(0.0, 1.0 - self._steps / self.total_steps)
-
-    def shares(self, taught: np.ndarray, annotated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (B,) of the teacher's and of the gold term of each sentence."""
-        both = taught & annotated
-        weight = self.value if both.any() else 1.0
-        teacher = np.where(both, weight, taught)
-        gold = np.where(both, 1 - weight, annotated)
-        return teacher, gold
+        terms.append((float(weights[name]), objective.term))
+    return Distillation(Sum(terms), teacher_weight=teacher_weight)

@@ -35,6 +35,11 @@ def add(left: Parts, right: Parts) -> Parts:
     return combine(lambda a, b: a + b, left, right)
 
 
+def accumulate(total: Parts | None, parts: Parts) -> Parts:
+    """The sum so far, None before the first, with further parts."""
+    return parts if total is None else add(total, parts)
+
+
 def subtract(left: Parts, right: Parts) -> Parts:
     return combine(lambda a, b: a - b, left, right)
 

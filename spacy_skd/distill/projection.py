@@ -5,17 +5,20 @@ marginals over the student's parts. One small function a pair of kinds, in one t
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 
-from ..structures import ChainMarginals, LinearChain, Token
-from ..structures.base import array_module, expectation
-from .parts import LabelSequences, Parts, expected_parts, per_token, scores_of
+from ..structures import Candidates, ChainMarginals, LinearChain, Token
+from ..structures.base import Floats1d, Floats2d, Ints1d, array_module, expectation, to_host
+from .parts import LabelSequences, Parts, combine, expected_parts, per_token, scores_of
+
+LabelTeacher: TypeAlias = LabelSequences | Candidates
+"""What can teach a student whose outputs are label sequences."""
 
 
 def project(
-    teacher: LabelSequences, onto: type[LabelSequences] | LabelSequences, weights: Any | None = None
+    teacher: LabelTeacher, onto: type[LabelSequences] | LabelSequences, weights: Any | None = None
 ) -> Parts:
     """The teacher's marginals over the parts of another kind of structure.
 
@@ -25,7 +28,8 @@ def project(
     weights: weight of each sentence (B,); by default 1.
 
     Returns an array (N, L) for a token student, `ChainMarginals` for a chain. Unlike the marginals
-    of a chain, whose tokens stay probabilities, everything here is weighted.
+    of a chain, whose tokens stay probabilities, everything here is weighted. Counts of candidates
+    are where the student's batch is and in its dtype; without a batch, float64 on the host.
 
     Raises NotImplementedError where the teacher's kind says nothing about the student's parts.
     """
@@ -40,12 +44,17 @@ def project(
             f"{kind.__name__} student."
         ) from None
     if weights is None:
-        scores = scores_of(teacher)
+        scores = teacher.log_weights if isinstance(teacher, Candidates) else scores_of(teacher)
         weights = array_module(scores).ones(len(teacher.lengths), dtype=scores.dtype)
-    return projection(teacher, weights)
+    parts = projection(teacher, weights)
+    if isinstance(teacher, Candidates) and not isinstance(onto, type):
+        like = scores_of(onto)
+        xp = array_module(like)
+        parts = combine(lambda counts: xp.asarray(counts, dtype=like.dtype), parts)
+    return parts
 
 
-def cross_entropy(teacher: LabelSequences, student: LabelSequences) -> Any:
+def cross_entropy(teacher: LabelTeacher, student: LabelSequences) -> Any:
     """−Σ_y p_t(y) log p_s(y) of each sentence, exactly (docs/math.md §1): (B,) in nats.
 
     Computed in the dtype of the scores. Infinite where the teacher gives probability to a structure
@@ -81,13 +90,19 @@ def condition(teacher: LabelSequences, student: LabelSequences) -> LabelSequence
     )
 
 
-def match_labels(teacher: LabelSequences, student: LabelSequences) -> LabelSequences:
+@overload
+def match_labels(teacher: LabelSequences, student: LabelSequences) -> LabelSequences: ...
+@overload
+def match_labels(teacher: Candidates, student: LabelSequences) -> Candidates: ...
+def match_labels(teacher: LabelTeacher, student: LabelSequences) -> LabelTeacher:
     """The teacher with its columns in the order of the student's labels.
 
     Raises ValueError, naming the labels that only one of them has, if the sets differ.
     """
     ours, theirs = student.labels, teacher.labels
     if ours is None or theirs is None:
+        if isinstance(teacher, Candidates):
+            return _match_numbers(teacher, student)
         n_theirs, n_ours = (scores_of(structure).shape[1] for structure in (teacher, student))
         if n_theirs != n_ours:
             raise ValueError(
@@ -100,6 +115,8 @@ def match_labels(teacher: LabelSequences, student: LabelSequences) -> LabelSeque
     check_same_labels(theirs, ours)
     column = {label: number for number, label in enumerate(theirs)}
     order = np.asarray([column[label] for label in ours])
+    if isinstance(teacher, Candidates):
+        return teacher.relabel(np.argsort(order), ours)
     if isinstance(teacher, Token):
         return Token(teacher.scores[:, order], teacher.lengths, labels=ours)
     return LinearChain(
@@ -110,6 +127,19 @@ def match_labels(teacher: LabelSequences, student: LabelSequences) -> LabelSeque
         teacher.lengths,
         labels=ours,
     )
+
+
+def _match_numbers(teacher: Candidates, student: LabelSequences) -> Candidates:
+    """Candidates whose labels, or the student's, have no names: their numbers are the student's."""
+    n_ours, n_theirs = scores_of(student).shape[1], teacher.n_labels
+    if n_theirs == n_ours:
+        return teacher
+    if teacher.labels is not None or n_theirs > n_ours:
+        raise ValueError(
+            f"The candidates have {n_theirs} labels and the student {n_ours}; they have to be the "
+            "same. Give both structures their labels to see which differ."
+        )
+    return teacher.relabel(np.arange(n_theirs), student.labels, n_ours)
 
 
 def check_same_labels(teacher_labels: Any, student_labels: Any, component: str = "") -> None:
@@ -149,11 +179,39 @@ def _token_onto_chain(teacher: Token, weights: Any) -> ChainMarginals:
     )
 
 
+def _candidates_onto_token(teacher: Candidates, weights: Any) -> Floats2d:
+    """How often each label occurs at each token, every candidate times its weight."""
+    labels, shares, tokens, _ = teacher.tokens
+    shares = shares * to_host(weights)[teacher.packing.sentences[tokens]]
+    return _count(tokens, labels, shares, (teacher.packing.n_tokens, teacher.n_labels))
+
+
+def _candidates_onto_chain(teacher: Candidates, weights: Any) -> ChainMarginals:
+    """The same for pairs of neighbours."""
+    packing, counts = teacher.packing, _candidates_onto_token(teacher, weights)
+    labels, shares, tokens, inner = teacher.tokens
+    shares = shares[inner] * to_host(weights)[packing.sentences[tokens[inner]]]
+    return ChainMarginals(
+        tokens=counts,
+        pairs=_count(labels[inner - 1], labels[inner], shares, (teacher.n_labels,) * 2),
+        starts=counts[packing.first_tokens].sum(0),
+        ends=counts[packing.last_tokens].sum(0),
+    )
+
+
+def _count(rows: Ints1d, columns: Ints1d, weights: Floats1d, shape: tuple[int, int]) -> Floats2d:
+    cells = rows * shape[1] + columns
+    counts = np.bincount(cells, weights=weights, minlength=shape[0] * shape[1])
+    return counts.astype(np.float64, copy=False).reshape(shape)  # integers, where there are none
+
+
 PROJECTIONS: dict[tuple[type, type], Callable[[Any, Any], Parts]] = {
     (Token, Token): expected_parts,
     (LinearChain, LinearChain): expected_parts,  # case 1a
     (LinearChain, Token): _chain_onto_token,
     (Token, LinearChain): _token_onto_chain,
+    (Candidates, Token): _candidates_onto_token,
+    (Candidates, LinearChain): _candidates_onto_chain,
 }
 
 
@@ -183,6 +241,25 @@ def _token_onto_chain_score(teacher: Token, student: LinearChain) -> Any:
     return _unary_score(tokens, student) + student.packing.sum(by_token)
 
 
+def _candidates_onto_token_score(teacher: Candidates, student: Token) -> Any:
+    xp = array_module(student.scores)
+    tokens = xp.asarray(project(teacher, Token))
+    return student.packing.sum(expectation(tokens, student.scores))
+
+
+def _candidates_onto_chain_score(teacher: Candidates, student: LinearChain) -> Any:
+    labels, shares, tokens, inner = teacher.tokens
+    shares = shares[inner]
+    scores = to_host(student.transitions)[labels[inner - 1], labels[inner]]
+    pairs = np.bincount(
+        teacher.packing.sentences[tokens[inner]],
+        weights=np.where(shares > 0, scores, 0) * shares,
+        minlength=len(teacher.lengths),
+    )
+    xp = array_module(student.emissions)
+    return _unary_score(xp.asarray(project(teacher, Token)), student) + xp.asarray(pairs)
+
+
 def _unary_score(tokens: Any, student: LinearChain) -> Any:
     """Expected emissions, start and end of each sentence, from the teacher's token marginals."""
     packing = student.packing
@@ -209,4 +286,6 @@ EXPECTED_SCORES: dict[tuple[type, type], Callable[[Any, Any], Any]] = {
     (LinearChain, Token): _score_onto_token,
     (LinearChain, LinearChain): _chain_onto_chain_score,
     (Token, LinearChain): _token_onto_chain_score,
+    (Candidates, Token): _candidates_onto_token_score,
+    (Candidates, LinearChain): _candidates_onto_chain_score,
 }

@@ -24,6 +24,7 @@ from .keys import (
     text_key,
     token_key,
 )
+from .lock import LOCK, WriterLock
 from .manifest import HEAL, MANIFEST, SHARD, TABLES, Manifest, Shard, TeacherInfo
 from .shards import TEMPORARY_SUFFIX, checksum, map_arrays, read_array, write_arrays
 from .targets import Target, Teacher
@@ -41,16 +42,18 @@ class StoreWriter:
     """Writes targets, shard by shard. A shard's documents are the next new ones of the input.
 
     The caller claims documents until the shard is `full` or the input ends, adds their scores in
-    the same order, and calls `end_shard`.
+    the same order, and calls `end_shard`. A store has one writer at a time: from `open` to `close`,
+    or to the end of a `with` block, others are refused.
 
     damaged: files that were missing or damaged. Shards are written again if their documents come,
         the tables by `describe`.
     n_documents, n_tokens: what has been added so far by this writer.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, lock: WriterLock) -> None:
         self.path = path
         self.manifest = manifest
+        self._lock = lock
         self.damaged: list[str] = []
         self.n_documents = self.n_tokens = 0
         try:
@@ -83,39 +86,31 @@ class StoreWriter:
             a damaged manifest, and begin anew.
 
         Raises ValueError if there is such a store that is not to be replaced, or if the folder
-        holds something else.
+        holds something else, and BlockingIOError if another writer is at work on it.
         """
         path = Path(path)
         _check_folder(path)
         path.mkdir(parents=True, exist_ok=True)
-        for stale in path.glob(f"*{TEMPORARY_SUFFIX}"):
-            stale.unlink()
-        if not (path / MANIFEST).exists():
-            return cls(path, Manifest(teacher, shard_size, batch_size))
+        lock = WriterLock(path)
         try:
-            manifest = Manifest.read(path)
-        except ValueError:
-            if not replace:
-                raise
-            _check_content(path)
-            _clear(path)
-            return cls(path, Manifest(teacher, shard_size, batch_size))
-        same_components = set(manifest.teachers) == set(components)
-        if replace and (manifest.teacher != teacher or not same_components):
-            _clear(path)
-            return cls(path, Manifest(teacher, shard_size, batch_size))
-        if manifest.teacher != teacher:
-            raise ValueError(
-                f"The store {path} holds targets of the teacher {manifest.teacher}, but "
-                f"the teacher is now {teacher}. Give another folder, or --force to make it again."
-            )
-        if not same_components:
-            raise ValueError(
-                f"The store {path} holds targets of {_listed(manifest.teachers)}, "
-                f"but those of {_listed(components)} are to be written. Give another folder, or "
-                "the same components, or --force to make it again."
-            )
-        return cls(path, manifest)
+            for stale in path.glob(f"*{TEMPORARY_SUFFIX}"):
+                stale.unlink()
+            new = Manifest(teacher, shard_size, batch_size)
+            manifest = _read_manifest(path, new, components, replace=replace)
+            return cls(path, manifest, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Let others write; what has been added since the last `end_shard` is not kept."""
+        self._lock.release()
+
+    def __enter__(self) -> "StoreWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def describe(self, teachers: Mapping[str, Teacher]) -> None:
         """Set the records of the teacher's components; needed before the first shard ends.
@@ -320,6 +315,39 @@ class TargetStore:
             raise kind(f"{fault} {HEAL}")
 
 
+def _read_manifest(
+    path: Path, new: Manifest, components: Sequence[str], *, replace: bool
+) -> Manifest:
+    """The manifest to go on with: that of the store, or the new one if there is no store or if it
+    is to be replaced. Raises ValueError for a store that does not fit."""
+    if not (path / MANIFEST).exists():
+        return new
+    try:
+        manifest = Manifest.read(path)
+    except ValueError:
+        if not replace:
+            raise
+        _check_content(path)
+        _clear(path)
+        return new
+    same_components = set(manifest.teachers) == set(components)
+    if replace and (manifest.teacher != new.teacher or not same_components):
+        _clear(path)
+        return new
+    if manifest.teacher != new.teacher:
+        raise ValueError(
+            f"The store {path} holds targets of the teacher {manifest.teacher}, but "
+            f"the teacher is now {new.teacher}. Give another folder, or --force to make it again."
+        )
+    if not same_components:
+        raise ValueError(
+            f"The store {path} holds targets of {_listed(manifest.teachers)}, "
+            f"but those of {_listed(components)} are to be written. Give another folder, or "
+            "the same components, or --force to make it again."
+        )
+    return manifest
+
+
 def _check_folder(path: Path) -> None:
     """Raise ValueError if there is something at the path that is not a store."""
     if path.is_file():
@@ -332,7 +360,7 @@ def _check_content(path: Path) -> None:
     """Raise ValueError if a folder holds other files than those of a store."""
     for entry in sorted(path.iterdir()):
         name = entry.name.removesuffix(TEMPORARY_SUFFIX)
-        if name not in (MANIFEST, TABLES) and not entry.match("shard-*"):
+        if name not in (MANIFEST, TABLES, LOCK) and not entry.match("shard-*"):
             raise ValueError(
                 f"The folder {path} exists and is not a store of targets: it holds {entry.name}. "
                 "Give a new folder, or that of a store to go on with."

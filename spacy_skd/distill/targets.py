@@ -5,8 +5,9 @@ document (emissions in float16). Together they give the teacher's distribution b
 temperature, without asking the teacher again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from spacy.tokens import Doc
@@ -38,10 +39,14 @@ class Teacher:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The teacher's scores for one document: (n, L) float16, each row relative to its maximum."""
+    """The teacher's scores for one document: (n, L) float16, each row relative to its maximum.
+
+    kept: what was computed from them and will be wanted again, by what it is.
+    """
 
     teacher: Teacher
     scores: np.ndarray
+    kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -10,10 +10,13 @@ from .biluo import (
     spans_of,
     split_label,
 )
+from .candidates import Candidates, CandidateTokens
 from .chain import ChainMarginals, LinearChain
 from .token import Token
 
 __all__ = [
+    "CandidateTokens",
+    "Candidates",
     "ChainMarginals",
     "LinearChain",
     "SentenceError",

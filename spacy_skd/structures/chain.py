@@ -151,6 +151,27 @@ class LinearChain:
             pairs += part.passes.pair_sums(None if weights is None else weights[part.sentences])
         return self._parts(tokens, pairs, weights)
 
+    def covariance(self, values: Floats2d, weights: Floats1d | None = None) -> ChainMarginals:
+        """The covariance of every part's indicator with Σ_i values_i[y_i], over sequences y.
+
+        That is how the marginals change when the emissions move along `values`, (N, L): the Hessian
+        of log Z times this direction, by one pass each way. Form and `weights` as in `marginals`.
+        Values have to be finite (ValueError); those of labels of probability zero do not matter.
+        """
+        xp = array_module(self.emissions)
+        values = as_scores(xp.asarray(values), "values", self.emissions.shape)
+        if not bool(xp.isfinite(values).all()):
+            raise ValueError("values must be finite, but there is a NaN or an infinity in them")
+        weights = self._as_weights(weights)
+        exact = self._exact
+        tokens, pairs = self._passes.covariance(values, weights)
+        for part in exact:
+            tokens[part.tokens], part_pairs = part.passes.covariance(
+                values[part.tokens], None if weights is None else weights[part.sentences]
+            )
+            pairs += part_pairs
+        return self._parts(tokens, pairs, weights)
+
     def pair_marginals(self) -> Floats3d:
         """The probability of every pair of labels at a token and the one before it, (N, L, L).
 

@@ -5,7 +5,7 @@ For the sentences that the scaled passes cannot do: slower by far, but right for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,13 +49,7 @@ class LogPasses:
 
     def pair_sums(self, weights: Floats1d | None) -> Floats2d:
         """Σ w μ_i(y', y) over sentences and positions, (L, L)."""
-        xp = array_module(self.alpha)
-        sums = xp.zeros_like(self.transitions)
-        for now, pairs in self._pairs():
-            if weights is not None:
-                pairs = pairs * weights[self.packing.packed_sentences[now]][:, None, None]
-            sums += pairs.sum(axis=0)
-        return sums
+        return self._sum(self._pairs(), weights)
 
     def pair_marginals(self) -> Floats3d:
         """μ_i(y', y), (N, L, L) in flat order; zeros at the first tokens."""
@@ -74,6 +68,42 @@ class LogPasses:
             expected[self.packing.packed_sentences[now]] += values.sum(axis=(1, 2))
         return expected
 
+    def covariance(self, values: Floats2d, weights: Floats1d | None) -> tuple[Floats2d, Floats2d]:
+        """Of every part and Σ_i values_i[y_i]: tokens (N, L) in flat order, pairs (L, L) Σ w.
+
+        prefix, suffix (N, L): what the values up to a token, and those from it on, are expected to
+        sum to, given its label.
+        """
+        xp = array_module(self.alpha)
+        steps = self.packing.steps
+        tokens = xp.exp(self.alpha + self.beta - self._row_log_z)
+        values = values.take(self.packing.rows, axis=0).astype(np.float64)
+        values -= (tokens * values).sum(axis=1, keepdims=True)
+        values *= tokens > 0
+        prefix, suffix = values.copy(), values.copy()
+        for before, now in steps:
+            came_from = _softmax(self.alpha[before][:, :, None] + self.transitions, 1)
+            prefix[now] += (came_from * prefix[before][:, :, None]).sum(axis=1)
+        arriving = self.emissions + self.beta
+        for before, now in reversed(steps):
+            goes_to = _softmax(self.transitions + arriving[now][:, None, :], 2)
+            suffix[before] += (goes_to * suffix[now][:, None, :]).sum(axis=2)
+        pairs = (
+            (now, pairs * (prefix[before][:, :, None] + suffix[now][:, None, :]))
+            for (before, _), (now, pairs) in zip(steps, self._pairs())
+        )
+        tokens *= prefix + suffix - values
+        return tokens[self.packing.back], self._sum(pairs, weights)
+
+    def _sum(self, pairs: Iterable[tuple[slice, Floats3d]], weights: Floats1d | None) -> Floats2d:
+        """Numbers for the pairs of the rows of one step after the other, summed: (L, L)."""
+        sums = array_module(self.alpha).zeros_like(self.transitions)
+        for now, values in pairs:
+            if weights is not None:
+                values = values * weights[self.packing.packed_sentences[now]][:, None, None]
+            sums += values.sum(axis=0)
+        return sums
+
     def _pairs(self) -> Iterator[tuple[slice, Floats3d]]:
         """μ_i(y', y) of the packed rows of one step after the other."""
         xp = array_module(self.alpha)
@@ -89,3 +119,12 @@ def _log_sum_exp(scores: Floats3d, axis: int) -> Floats2d:
     peaks = xp.maximum(scores.max(axis=axis, keepdims=True), np.finfo(np.float64).min)
     with np.errstate(divide="ignore"):
         return xp.log(xp.exp(scores - peaks).sum(axis=axis)) + xp.squeeze(peaks, axis)
+
+
+def _softmax(scores: Floats3d, axis: int) -> Floats3d:
+    """exp along an axis, normalised; zeros where all are -inf."""
+    xp = array_module(scores)
+    peaks = xp.maximum(scores.max(axis=axis, keepdims=True), np.finfo(np.float64).min)
+    shares = xp.exp(scores - peaks)
+    total = shares.sum(axis=axis, keepdims=True)
+    return shares / xp.where(total > 0, total, 1)

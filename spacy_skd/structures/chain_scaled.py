@@ -7,7 +7,7 @@ guard says so (`unsafe`), and `chain_log` takes over for them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -164,6 +164,64 @@ class ScaledPasses:
             expected[self._sum_pairs(before @ reachable, now) > 0] = -np.inf
         return expected
 
+    def covariance(self, values: Floats2d, weights: Floats1d | None) -> tuple[Floats2d, Floats2d]:
+        """Of every part and Σ_i values_i[y_i]: tokens (N, L) in flat order, pairs (L, L) Σ w."""
+        dtype = self.alpha.dtype
+        with np.errstate(over="ignore", invalid="ignore"):
+            tokens, pairs = self._tangent(values, weights, dtype)
+            if not np.isfinite(float(tokens.sum()) + float(pairs.sum())):
+                # A ratio may be as large as a number can be, and its product with a value larger.
+                tokens, pairs = self._tangent(values, weights, np.float64)
+        tokens = tokens.take(self.packing.back, axis=0)
+        return tokens.astype(dtype, copy=False), pairs.astype(dtype, copy=False)
+
+    def _tangent(
+        self, values: Floats2d, weights: Floats1d | None, dtype: Any
+    ) -> tuple[Floats2d, Floats2d]:
+        """What `covariance` returns, computed in `dtype` and with the tokens packed.
+
+        v: the values less their mean at each token. F_i and G_i: what those up to i, and those from
+        i on, are expected to sum to, given the label at i. The covariances are then
+        μ_i ∘ (F_i + G_i - v_i) and μ_i(y', y) (F_{i-1}(y') + G_i(y)). With step_i = X_i / c_i,
+            α_i ∘ F_i = α_i ∘ v_i + step_i ∘ (α_{i-1} ∘ F_{i-1}) E
+            ratio_i ∘ G_i = ratio_i ∘ v_i + step_i ∘ E (ratio_{i+1} ∘ G_{i+1})
+        """
+        packing = self.packing
+        alpha, ratio, tokens, moves = (
+            array.astype(dtype, copy=False)
+            for array in (self.alpha, self.ratio, self.tokens, self.moves)
+        )
+        ones = array_module(alpha).ones((len(moves), 1), dtype=dtype)
+        previous, inner = packing.previous, slice(packing.n_alive, None)
+        values = values.take(packing.rows, axis=0).astype(dtype, copy=False)
+        values -= (tokens * values).dot(ones)
+        values *= tokens > 0
+
+        alpha_before = alpha.take(previous, axis=0)
+        reached = alpha_before @ moves
+        reached[reached == 0] = np.inf
+        step = alpha.copy()
+        step[inner] /= reached
+        forward, backward = alpha * values, ratio * values
+        back = [(now, before) for before, now in reversed(packing.steps)]
+        from_before = _add_messages(forward, moves, step, packing.steps)
+        from_after = _add_messages(backward, moves.T, step, back)
+
+        own = tokens * values
+        prefix, suffix = own + ratio * from_before, own + alpha * from_after
+        # Both sum to 0 but for rounding errors, which add up along the sentence.
+        prefix_drift, suffix_drift = prefix.dot(ones), suffix.dot(ones)
+        forward -= alpha * prefix_drift
+        backward -= ratio * suffix_drift
+        covariance = prefix + suffix - own - tokens * (prefix_drift + suffix_drift)
+
+        ratio, backward = ratio[inner], backward[inner]
+        if weights is not None:
+            row_weights = weights[packing.packed_sentences[inner]][:, None]
+            ratio, backward = ratio * row_weights, backward * row_weights
+        pairs = forward.take(previous, axis=0).T @ ratio + alpha_before.T @ backward
+        return covariance, moves * pairs
+
     def _pair_factors(self) -> tuple[Floats2d, Floats2d]:
         """α_{i-1} and ratio_i of all pairs of neighbours, packed."""
         return self.alpha.take(self.packing.previous, axis=0), self.ratio[self.packing.n_alive :]
@@ -171,3 +229,16 @@ class ScaledPasses:
     def _sum_pairs(self, before: Floats2d, now: Floats2d) -> Floats1d:
         values = array_module(now).einsum("ij,ij->i", before, now)
         return self.packing.sum_packed(values, self.packing.n_alive)
+
+
+def _add_messages(
+    totals: Floats2d, moves: Floats2d, step: Floats2d, steps: list[tuple[slice, slice]]
+) -> Floats2d:
+    """Add to each row, times `step`, the product of the row it follows and `moves`: those, (N, L).
+
+    steps: the rows that are followed and those that follow them, in turn.
+    """
+    messages = array_module(totals).zeros_like(totals)
+    for source, target in steps:
+        totals[target] += totals[source].dot(moves, out=messages[target]) * step[target]
+    return messages

@@ -153,4 +153,8 @@ def _text_of(path: Path, number: int, line: str) -> str:
     text = record.get("text") if isinstance(record, dict) else None
     if not isinstance(text, str):
         raise ValueError(f'{path}, line {number}, has no "text".')
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:  # JSON can write half a character: "\ud800"
+        raise ValueError(f'{path}, line {number}, has a broken "text": {error}') from error
     return text

@@ -5,13 +5,16 @@ import pytest
 import spacy
 from spacy.cli._util import app
 from spacy.tokens import Doc, Span
+from thinc.util import gpu_is_available
 from typer.testing import CliRunner
 
 from spacy_skd.cli.annotate import annotate
-from spacy_skd.distill.store import TargetStore
+from spacy_skd.distill.store import StoreWriter, TargetStore
+from spacy_skd.distill.teachers import fingerprint
 
 from ..toy import files_of, sentences, toy_pipeline, write_docs
 
+WITHOUT_GPU = pytest.mark.skipif(gpu_is_available(), reason="there is a GPU")
 SMALL = {"shard_size": 8, "batch_size": 3}
 
 
@@ -197,6 +200,8 @@ def test_all_kinds_of_files_and_folders(tmp_path, teacher):
         ("a.jsonl", b'{"text": "x"}\n{"txt": "y"}\n', r'a.jsonl, line 2, has no "text"'),
         ("a.jsonl", b'{"text": "x"\n', r"a.jsonl, line 1, is not JSON"),
         ("a.jsonl", b"[1]\n", r'a.jsonl, line 1, has no "text"'),
+        ("a.jsonl", b'{"text": "x"}\n{"text": "\\ud800"}', r'a.jsonl, line 2, has a broken "text"'),
+        ("a.txt", b"\n\r\n", r"There is no text in .*a.txt"),
         ("a.txt", b"x\n\xff\xfe\n", r"a.txt, line 2, is not UTF-8"),
         ("a.spacy", b"not a DocBin", r"a.spacy cannot be read as a .spacy file"),
         ("a.conllu", b"", r"a.conllu: known are .spacy, .txt, .jsonl"),
@@ -271,15 +276,56 @@ def test_zones_and_shards_that_do_not_coincide(tmp_path, monkeypatch):
     assert files_of(tmp_path / "one") == files_of(tmp_path / "many")
 
 
+def test_nothing_new_is_no_error(tmp_path, teacher, texts):
+    annotate(teacher, [texts], tmp_path / "store")
+    empty = write_lines(tmp_path / "empty.txt", [])
+    assert annotate(teacher, [empty], tmp_path / "store").n_documents == 0
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["skd", "annotate", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    "documents, options, message",
+    [
+        ("nowhere.txt", (), "There is no file or folder"),
+        pytest.param("texts.txt", ("--gpu-id", "0"), "GPU", marks=WITHOUT_GPU),
+        ("texts.txt", (), "Can't find model 'nobody'"),
+    ],
+)
+def test_the_command_says_what_is_wrong(tmp_path, texts, documents, options, message):
+    result = run("nobody", tmp_path / documents, "--output", tmp_path / "store", *options)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_that_another_run_writes_is_refused(tmp_path, texts):
+    nlp = toy_pipeline()
+    nlp.to_disk(tmp_path / "teacher")
+    annotate(nlp, [texts], tmp_path / "store", **SMALL)
+    before = files_of(tmp_path / "store")
+    more = write_lines(tmp_path / "more.txt", sentences(30))
+    arguments = [tmp_path / "teacher", more, "--output", tmp_path / "store"]
+    with StoreWriter.open(tmp_path / "store", fingerprint(nlp), ["ner"]):
+        result = run(*arguments, "--force")
+        assert result.exit_code == 1
+        assert f"{tmp_path / 'store'} is being written by another run" in result.output
+    assert files_of(tmp_path / "store") == before
+    result = run(*arguments, "--force")
+    assert result.exit_code == 0, result.output
+
+
 def test_command(tmp_path, texts):
     toy_pipeline().to_disk(tmp_path / "teacher")
     arguments = [tmp_path / "teacher", texts, "--output", tmp_path / "store", "--component", "ner"]
-    result = CliRunner().invoke(app, ["skd", "annotate", *map(str, arguments)])
+    result = run(*arguments)
     assert result.exit_code == 0, result.output
     assert "10 new documents" in result.output
     nlp = spacy.load(tmp_path / "teacher")
     assert TargetStore(tmp_path / "store").get(nlp.make_doc(sentences(1)[0]))
     arguments[-1] = "parser"
-    result = CliRunner().invoke(app, ["skd", "annotate", *map(str, arguments)])
+    result = run(*arguments)
     assert result.exit_code == 1
     assert "no component 'parser'. Its components: ner" in " ".join(result.output.split())

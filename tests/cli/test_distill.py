@@ -9,7 +9,7 @@ from spacy.training import Example
 from typer.testing import CliRunner
 
 from spacy_skd.cli.annotate import annotate
-from spacy_skd.cli.distill import BLOCKS
+from spacy_skd.cli.distill import BLOCKS, check_dev
 from spacy_skd.distill.store import TargetStore
 from spacy_skd.distill.targets import collate
 from spacy_skd.distill.teachers import fingerprint
@@ -92,9 +92,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def distill(folder, *arguments, train="gold.spacy", raw="raw.txt"):
-    command = ["skd", "distill", folder / "teacher", folder / "student.cfg"]
-    command += ["--dev", folder / "gold.spacy", "--output", folder / "out"]
+def distill(
+    folder, *arguments, teacher="teacher", train="gold.spacy", raw="raw.txt", dev="gold.spacy"
+):
+    command = ["skd", "distill", folder / teacher, folder / "student.cfg"]
+    command += ["--output", folder / "out"]
+    command += ["--dev", folder / dev] if dev else []
     command += ["--train", folder / train] if train else []
     command += ["--raw", folder / raw] if raw else []
     return CliRunner().invoke(app, [str(word) for word in (*command, *arguments)])
@@ -235,11 +238,58 @@ def test_a_config_that_cannot_distil(folder, old, new, fault):
     assert not (folder / "out").exists()
 
 
-def test_a_missing_teacher(folder):
-    command = ["skd", "distill", "nobody", folder / "student.cfg", "--raw", folder / "raw.txt"]
-    result = CliRunner().invoke(app, [str(word) for word in (*command, "-o", folder / "out")])
+@pytest.mark.parametrize(
+    "files, fault",
+    [
+        ({"train": "nowhere.spacy"}, "There is no file or folder"),
+        ({"train": "raw.txt"}, "Documents cannot be read from"),
+        ({"raw": "nowhere.txt"}, "There is no file or folder"),
+        ({"dev": "nowhere.spacy"}, "There is no file or folder"),
+        ({"dev": "raw.txt"}, "Documents cannot be read from"),
+        ({"dev": None}, "There is nothing to evaluate on"),
+    ],
+)
+@pytest.mark.parametrize("dev_corpus", ["in the config", "by default"])
+def test_documents_are_missed_before_the_teacher_reads(folder, files, fault, dev_corpus):
+    if dev_corpus == "by default":
+        start, end = CONFIG.index("[corpora.dev]"), CONFIG.index("[training]")
+        (folder / "student.cfg").write_text(CONFIG[:start] + CONFIG[end:])
+    result = distill(folder, **files)
     assert result.exit_code == 1
-    assert "nobody" in result.output
+    assert fault in message(result)
+    assert not (folder / "out").exists()
+
+
+def test_development_documents_that_the_config_names(folder):
+    config = CONFIG.replace("dev = null", f'dev = "{folder / "gold.spacy"}"')
+    (folder / "student.cfg").write_text(config)
+    result = distill(folder, dev=None)
+    assert result.exit_code == 0, result.output
+
+
+def test_development_documents_of_another_reader(folder):
+    config = CONFIG.replace("dev = null", 'dev = "hub:any/corpus"')
+    (folder / "student.cfg").write_text(config.replace("spacy.Corpus.v1", "my.Corpus.v1"))
+    check_dev(folder / "student.cfg", {})
+
+
+def test_an_output_that_is_a_file(folder):
+    (folder / "out").write_text("")
+    result = distill(folder)
+    assert result.exit_code == 1
+    assert f"The output has to be a folder, but {folder / 'out'} is a file" in message(result)
+
+
+def test_an_unknown_option_is_named(folder):
+    result = distill(folder, "--trian", "gold.spacy")
+    assert result.exit_code == 1
+    assert "No such option" in result.output and "--trian" in result.output
+
+
+def test_a_missing_teacher(folder):
+    result = distill(folder, teacher="nobody")
+    assert result.exit_code == 1
+    assert "Can't find model" in result.output and "nobody" in result.output
 
 
 def test_documents_of_zero_tokens_and_whitespace(folder):

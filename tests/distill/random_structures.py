@@ -1,10 +1,10 @@
 """Small random structures, and their distributions by listing every label sequence."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
-from spacy_skd.structures import LinearChain, Token
+from spacy_skd.structures import Candidates, LinearChain, Token
 from tests.structures.brute_force import Enumeration, chain_scores, token_scores
 
 LENGTHS = [3, 0, 1, 4, 2]
@@ -26,12 +26,31 @@ def random_chain(rng, lengths=LENGTHS, n_labels=N_LABELS, labels=None) -> Linear
     )
 
 
+def random_candidates(rng, lengths=LENGTHS, n_labels=N_LABELS, labels=None) -> Candidates:
+    """One to seven candidates a sentence, some of them equal, one perhaps barred."""
+    counts = rng.integers(1, 8, size=len(lengths))
+    log_weights = [rng.normal(size=count) for count in counts]
+    log_weights[0][1:2] = -np.inf
+    return Candidates(
+        [rng.integers(n_labels, size=(k, n)) for k, n in zip(counts, lengths)],
+        log_weights,
+        labels,
+        lengths=lengths,
+        n_labels=n_labels,
+    )
+
+
+RANDOM = {Token: random_token, LinearChain: random_chain, Candidates: random_candidates}
+
+
 def random_structure(kind, rng, **kwargs):
-    return (random_token if kind is Token else random_chain)(rng, **kwargs)
+    return RANDOM[kind](rng, **kwargs)
 
 
 def enumerations(structure) -> list[Enumeration]:
     """The distribution of each sentence, listed."""
+    if isinstance(structure, Candidates):
+        return listed_candidates(structure)
     bounds = np.concatenate([[0], np.cumsum(structure.lengths)])
     listed = []
     for start, end in pairwise(bounds):
@@ -46,6 +65,22 @@ def enumerations(structure) -> list[Enumeration]:
                     structure.end,
                 )
             )
+    return listed
+
+
+def listed_candidates(candidates) -> list[Enumeration]:
+    """All label sequences with the sum of their candidates' weights, most of them zero."""
+    listed = []
+    for outputs, weights, length in zip(
+        candidates.outputs, candidates.marginals(), candidates.lengths
+    ):
+        everything = list(product(range(candidates.n_labels), repeat=length))
+        probs = dict.fromkeys(everything, 0.0)
+        for output, weight in zip(outputs, weights):
+            probs[tuple(output)] += weight
+        with np.errstate(divide="ignore"):
+            scores = np.log([probs[output] for output in everything])
+        listed.append(Enumeration(everything, scores, candidates.n_labels))
     return listed
 
 

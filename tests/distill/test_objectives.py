@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from thinc.api import warmup_linear
 
-from spacy_skd.distill.objectives import StructuralKD, temper
+from spacy_skd.distill.objectives import make_structural_kd
 from spacy_skd.distill.targets import Target, collate, describe, stored_scores
+from spacy_skd.distill.temperature import temper
 from spacy_skd.structures import LinearChain, SentenceError, Token
 
 from .random_structures import (
@@ -66,7 +67,7 @@ def test_value_and_gradient(teacher_kind, student_kind, weight, temperature):
     targets = targets_of(teacher)
     targets[3] = None  # a sentence without a teacher
     annotation[: LENGTHS[0]] = -1  # and one without annotation
-    objective = StructuralKD(teacher_weight=weight, temperature=temperature)
+    objective = make_structural_kd(teacher_weight=weight, temperature=temperature)
 
     stored = as_stored(teacher)
     kd = temperature**2 * listed_cross_entropy(
@@ -92,7 +93,7 @@ def test_value_and_gradient(teacher_kind, student_kind, weight, temperature):
 def test_a_student_that_equals_its_teacher_has_no_gradient(kind):
     rng = np.random.default_rng(12)
     teacher = as_stored(random_structure(kind, rng, labels=LABELS))
-    _, gradient = StructuralKD()(rebuilt(teacher), NOTHING, targets_of(teacher))
+    _, gradient = make_structural_kd()(rebuilt(teacher), NOTHING, targets_of(teacher))
     for array in gradients(gradient):
         np.testing.assert_allclose(array, 0, atol=1e-6)
 
@@ -111,14 +112,14 @@ def test_a_pass_of_the_student_serves_gold_and_teacher_together(monkeypatch):
         original(self, *args, **kwargs)
 
     monkeypatch.setattr(chain.ScaledPasses, "__init__", counting)
-    StructuralKD(teacher_weight=0.5)(student, rng.integers(3, size=sum(LENGTHS)), targets)
+    make_structural_kd(teacher_weight=0.5)(student, rng.integers(3, size=sum(LENGTHS)), targets)
     assert len(runs) == 2  # the student once, the teacher once
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_known_is_no_loss(kind):
     student = random_structure(kind, np.random.default_rng(14), labels=LABELS)
-    value, gradient = StructuralKD()(student, NOTHING, [None] * len(LENGTHS))
+    value, gradient = make_structural_kd()(student, NOTHING, [None] * len(LENGTHS))
     assert value == 0
     assert all((array == 0).all() for array in gradients(gradient))
 
@@ -131,12 +132,12 @@ def test_an_impossible_annotation_names_its_sentence():
         annotation = NOTHING.copy()
         annotation[4 : 4 + len(gold)] = gold  # in the fourth sentence
         with pytest.raises(SentenceError) as error:
-            StructuralKD()(rebuilt(student), annotation, [None] * len(LENGTHS))
+            make_structural_kd()(rebuilt(student), annotation, [None] * len(LENGTHS))
         assert error.value.sentence == 3
 
 
 def test_the_teachers_weight_falls_linearly_over_the_run():
-    objective = StructuralKD()
+    objective = make_structural_kd()
     with pytest.raises(ValueError, match=r"training\.max_steps"):
         _ = objective.weight.value
     objective.start(4)
@@ -148,18 +149,18 @@ def test_the_teachers_weight_falls_linearly_over_the_run():
 
 
 def test_the_teachers_weight_may_be_a_schedule_or_a_number():
-    objective = StructuralKD(teacher_weight=warmup_linear(0.8, 0, 2))
+    objective = make_structural_kd(teacher_weight=warmup_linear(0.8, 0, 2))
     seen = []
     for _ in range(4):
         seen.append(round(objective.weight.value, 6))
         objective.finish_step()
     assert seen == [0.8, 0.4, 0.0, 0.0]
-    assert StructuralKD(teacher_weight=0.3).weight.value == 0.3
+    assert make_structural_kd(teacher_weight=0.3).weight.value == 0.3
     for wrong in (-0.1, 1.1):
         with pytest.raises(ValueError, match="between 0 and 1"):
-            StructuralKD(teacher_weight=wrong)
+            make_structural_kd(teacher_weight=wrong)
     with pytest.raises(ValueError, match="temperature"):
-        StructuralKD(temperature=0)
+        make_structural_kd(temperature=0)
 
 
 def test_targets_survive_float16():
@@ -181,7 +182,7 @@ def test_a_mixture_of_two_teachers():
     token = random_structure(Token, rng, labels=LABELS)
     targets = targets_of(chain)
     targets[0], targets[3] = targets_of(token)[0], targets_of(token)[3]
-    value, _ = StructuralKD()(student, NOTHING, targets)
+    value, _ = make_structural_kd()(student, NOTHING, targets)
     from_chain = listed_cross_entropy(as_stored(chain), student)
     from_token = listed_cross_entropy(as_stored(token), student)
     expected = from_token[[0, 3]].sum() + from_chain[[1, 2, 4]].sum()
@@ -189,7 +190,7 @@ def test_a_mixture_of_two_teachers():
 
 
 def test_a_pickled_objective_keeps_its_weight():
-    objective = StructuralKD(teacher_weight=warmup_linear(0.8, 0, 2))
+    objective = make_structural_kd(teacher_weight=warmup_linear(0.8, 0, 2))
     objective.finish_step()
     copy = pickle.loads(pickle.dumps(objective))
     assert copy.weight.value == objective.weight.value == 0.4

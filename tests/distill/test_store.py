@@ -37,15 +37,16 @@ def scores_for(doc, teacher):
 
 
 def fill(writer, docs):
-    for doc in docs:
-        keys = writer.claim(doc)
-        if keys:
-            writer.add(keys, {name: scores_for(doc, t) for name, t in TEACHERS.items()})
-        if writer.full:
-            writer.describe(TEACHERS)
-            writer.end_shard()
-    writer.describe(TEACHERS)
-    writer.end_shard()
+    with writer:
+        for doc in docs:
+            keys = writer.claim(doc)
+            if keys:
+                writer.add(keys, {name: scores_for(doc, t) for name, t in TEACHERS.items()})
+            if writer.full:
+                writer.describe(TEACHERS)
+                writer.end_shard()
+        writer.describe(TEACHERS)
+        writer.end_shard()
 
 
 @pytest.fixture
@@ -207,9 +208,9 @@ def test_damaged_tables(folder, content):
     with pytest.raises(ValueError, match=r"teacher\.npz is missing or damaged.*annotate"):
         TargetStore(folder)
     before = files_of(folder)
-    writer = StoreWriter.open(folder, INFO, list(TEACHERS))
-    assert writer.damaged == ["teacher.npz"]
-    writer.describe(TEACHERS)
+    with StoreWriter.open(folder, INFO, list(TEACHERS)) as writer:
+        assert writer.damaged == ["teacher.npz"]
+        writer.describe(TEACHERS)
     assert set(files_of(folder)) == set(before)
     np.testing.assert_array_equal(TargetStore(folder).teachers["ner"].tables["end"], TABLES["end"])
 
@@ -222,9 +223,12 @@ def test_another_teacher(folder):
 
 
 def test_other_labels(folder):
-    writer = StoreWriter.open(folder, INFO, list(TEACHERS))
     teachers = {**TEACHERS, "ner": Teacher("ner", "chain", ("O", "Y"), TABLES)}
-    with pytest.raises(ValueError, match=r"'ner' with the labels 'O', 'X', but .* 'O', 'Y'"):
+    message = r"'ner' with the labels 'O', 'X', but .* 'O', 'Y'"
+    with (
+        StoreWriter.open(folder, INFO, list(TEACHERS)) as writer,
+        pytest.raises(ValueError, match=message),
+    ):
         writer.describe(teachers)
 
 
@@ -232,10 +236,43 @@ def test_stale_temporary_files_are_removed(folder, docs):
     before = files_of(folder)
     (folder / "shard-00003.npz.tmp").write_bytes(b"half a shard")
     (folder / "shard-00003.npz").write_bytes(b"a shard that the manifest does not know")
-    StoreWriter.open(folder, INFO, list(TEACHERS)).end_shard()
+    with StoreWriter.open(folder, INFO, list(TEACHERS)) as writer:
+        writer.end_shard()
     assert set(files_of(folder)) == {*before, "shard-00003.npz"}
     fill(StoreWriter.open(folder, INFO, list(TEACHERS)), docs)
     assert {**files_of(folder), "shard-00003.npz": None} == {**before, "shard-00003.npz": None}
+
+
+def test_one_writer_at_a_time(folder, docs):
+    before = files_of(folder)
+    with StoreWriter.open(folder, INFO, list(TEACHERS)):
+        (folder / "shard-00003.npz.tmp").write_bytes(b"what the first is writing")
+        with pytest.raises(BlockingIOError, match=rf"{folder.name} is being written by another"):
+            StoreWriter.open(folder, INFO, list(TEACHERS), replace=True)
+        assert (folder / "shard-00003.npz.tmp").exists()
+        assert len(TargetStore(folder)) == 10
+        assert TargetStore(folder).get(docs[9])
+    (folder / "shard-00003.npz.tmp").unlink()
+    assert files_of(folder) == before
+
+
+def test_a_writer_that_fails_lets_others_write(folder, docs):
+    before = files_of(folder)
+    with pytest.raises(ValueError, match="teacher is now"):
+        StoreWriter.open(folder, TeacherInfo("en_big", "1.3.0", "f" * 64), list(TEACHERS))
+    with pytest.raises(KeyboardInterrupt), StoreWriter.open(folder, INFO, list(TEACHERS)):
+        raise KeyboardInterrupt
+    fill(StoreWriter.open(folder, INFO, list(TEACHERS)), docs)
+    assert files_of(folder) == before
+
+
+def test_a_new_store_may_have_the_lock_of_a_run_that_died(tmp_path, docs):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".lock").write_text("process 1 on moon")
+    fill(StoreWriter.open(tmp_path / "store", INFO, list(TEACHERS)), docs)
+    assert sorted(files_of(tmp_path / "store")) == [
+        "manifest.json", "shard-00000.npz", "teacher.npz",
+    ]  # fmt: skip
 
 
 def test_arrays_are_always_the_same_bytes(tmp_path):

@@ -222,24 +222,6 @@ def test_from_token(xp, rng):
     assert all((np.diff(output) != 0).all() for output in outputs)
 
 
-def test_pair_potentials_that_differ_by_position():
-    """Wang et al. 2020 (arXiv 2004.03846), Table 1: a copy of the labels F, T a token."""
-    potentials = np.zeros((6, 6))
-    potentials[0:2, 2:4] = [[2, 1 / 2], [1 / 2, 2]]
-    potentials[2:4, 4:6] = [[1 / 3, 3], [4, 1 / 4]]
-    emissions = as_potentials(np.kron(np.eye(3), np.ones(2)) > 0, "float64")
-    with np.errstate(divide="ignore"):
-        chain = LinearChain(emissions, np.log(potentials), np.zeros(6), np.zeros(6), [3])
-    assert np.exp(chain.log_partition()[0]) == pytest.approx(18.96, abs=0.01)
-    tokens = chain.marginals().tokens
-    close([tokens[i, 2 * i] for i in range(3)], [0.46, 0.44, 0.57], 0.01)
-    (first, first_log_prob), (second, second_log_prob) = chain.topk(2)[0]
-    assert [label % 2 for label in first] == [1, 1, 0]
-    assert [label % 2 for label in second] == [0, 0, 1]
-    ratio = np.exp([first_log_prob, second_log_prob])
-    close(ratio / ratio.sum(), [0.57, 0.43], 0.005)
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(0, 6), max_size=6),

@@ -1,0 +1,233 @@
+"""Training runs whose results are kept: one JSON line for each that has finished.
+
+What is in the results file is not run again, so a benchmark can be stopped at any time and goes on
+where it was; after changing a config, remove its lines.
+"""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+import spacy
+from spacy.tokens import Doc, DocBin
+from tqdm import tqdm
+
+from spacy_skd.cli.convert import read_corpus
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
+RESULTS = Path(__file__).parent / "results"
+EVALUATIONS = {"teacher": 2, "student": 10}
+# spaCy's commands with numpy's matrix product instead of blis's: several times as fast on some
+# processors, and the only difference is the order in which sums are rounded.
+SPACY = """
+from thinc.backends.numpy_ops import NumpyOps
+init = NumpyOps.__init__
+NumpyOps.__init__ = lambda self, *args, use_blis=False, **kwargs: init(
+    self, *args, use_blis=False, **kwargs
+)
+from spacy.cli import setup_cli
+setup_cli()
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run."""
+
+    corpus: str
+    setting: str
+    system: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return re.sub(r"[^\w.]+", "-", f"{self.corpus}-{self.setting}-{self.system}-{self.seed}")
+
+    @property
+    def role(self) -> str:
+        return "teacher" if self.system == "teacher" else "student"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a run is trained.
+
+    config: a config file. train: gold documents. steps: of the optimiser. taught_on: the texts for
+    which the teacher leaves targets; none: no teacher. raw: those of them that come without gold.
+    options: overrides of the config.
+    """
+
+    config: Path
+    train: Path
+    steps: int
+    taught_on: tuple[Path, ...] = ()
+    raw: Path | None = None
+    options: Sequence[object] = ()
+
+
+class Bench:
+    """Carries out runs, teachers before those who learn from them.
+
+    work: folder with a folder a corpus (`prepare`), for models and targets.
+    results: file with one line a finished run.
+    """
+
+    def __init__(self, work: Path, results: Path) -> None:
+        self.work = work
+        self.results = results
+        self._failed = False
+        self._lock = threading.Lock()
+        self._annotating: dict[Path, threading.Lock] = {}
+
+    def recipe(self, run: Run) -> Recipe:
+        """How a run is trained."""
+        raise NotImplementedError
+
+    def run_all(self, runs: Sequence[Run], jobs: int) -> None:
+        """Carry out the runs that are not finished, some at a time, in the given order."""
+        missing = [run for run in runs if run not in finished(self.results)]
+        with ThreadPoolExecutor(jobs) as pool:
+            futures: dict[Future, Run] = {pool.submit(self._guarded, run): run for run in missing}
+            with tqdm(total=len(futures), desc="runs") as progress:
+                for future, run in futures.items():
+                    future.result()
+                    progress.set_postfix_str(run.name)
+                    progress.update()
+
+    def _guarded(self, run: Run) -> None:
+        try:
+            if not self._failed:
+                self._run(run)
+        except Exception:
+            self._failed = True
+            raise
+
+    def _run(self, run: Run) -> None:
+        """Train, evaluate on test, and write the line of a run."""
+        folder = self.work / run.corpus
+        output = folder / run.name
+        recipe = self.recipe(run)
+        options = [
+            *("--paths.train", recipe.train, "--paths.dev", folder / "dev.spacy"),
+            *("--system.seed", run.seed),
+            *("--training.max_steps", recipe.steps),
+            *("--training.eval_frequency", recipe.steps // EVALUATIONS[run.role]),
+            *recipe.options,
+        ]
+        if recipe.taught_on:
+            options += ["--paths.targets", self._targets(run, recipe.taught_on)]
+        if recipe.raw:
+            options += ["--paths.raw", recipe.raw]
+        start = time.perf_counter()
+        log = folder / f"{run.name}.log"
+        call("train", recipe.config, "--output", output, *options, log=log)
+        seconds = time.perf_counter() - start
+        test = evaluate(output / "model-best", folder / "test.spacy")
+        meta = json.loads((output / "model-best" / "meta.json").read_text(encoding="utf-8"))
+        row = {
+            **asdict(run),
+            "dev_f": round(100 * meta["performance"]["ents_f"], 2),
+            **{f"test_{key}": round(100 * test[f"ents_{key}"], 2) for key in "fpr"},
+            "steps": recipe.steps,
+            "seconds": round(seconds),
+        }
+        with self._lock:
+            self.results.parent.mkdir(parents=True, exist_ok=True)
+            with self.results.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(row) + "\n")
+
+    def _targets(self, run: Run, sources: Sequence[Path]) -> Path:
+        """The store of the teacher's targets, with all the texts in it."""
+        folder = self.work / run.corpus
+        store = folder / f"targets-{run.setting}"
+        with self._lock:
+            lock = self._annotating.setdefault(store, threading.Lock())
+        with lock:
+            teacher = self._wait_for_teacher(run)
+            log = folder / f"annotate-{run.setting}.log"
+            call("skd", "annotate", teacher, *sources, "--output", store, log=log)
+        return store
+
+    def _wait_for_teacher(self, run: Run) -> Path:
+        teacher = self.teacher_of(run)
+        while teacher not in self.teachers():
+            if self._failed:
+                raise RuntimeError(f"{teacher.name} cannot be waited for: a run has failed.")
+            time.sleep(1)
+        return self.work / run.corpus / teacher.name / "model-best"
+
+    def teacher_of(self, run: Run) -> Run:
+        """The run that trains a student's teacher: the one of its setting."""
+        return Run(run.corpus, run.setting, "teacher", 0)
+
+    def teachers(self) -> set[Run]:
+        """The runs whose models can be used."""
+        return finished(self.results)
+
+
+def prepare(source: Path, folder: Path) -> None:
+    """Write a corpus as .spacy files: each split, and a quarter of train with the rest apart."""
+    if (folder / "test.spacy").exists():  # written last
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    nlp = spacy.blank("en")
+    for split in ("train", "dev", "test"):
+        docs = list(read_corpus(source / f"{split}.iob", nlp))
+        write_docs(docs, folder / f"{split}.spacy")
+        if split == "train":
+            random.Random(0).shuffle(docs)
+            cut = len(docs) // 4
+            write_docs(docs[:cut], folder / "quarter.spacy")
+            write_docs(docs[cut:], folder / "rest.spacy")
+
+
+def write_docs(docs: Iterable[Doc], path: Path) -> None:
+    DocBin(docs=docs).to_disk(path)
+
+
+def evaluate(model: Path, test: Path) -> dict[str, float]:
+    """spaCy's scores of a pipeline."""
+    output = model.parent / "test.json"
+    call("evaluate", model, test, "--output", output, log=model.parent / "evaluate.log")
+    return json.loads(output.read_text(encoding="utf-8"))
+
+
+def call(*arguments: object, log: Path) -> None:
+    """A spaCy command in a process of its own, with one thread."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", SPACY, *map(str, arguments)]
+    with log.open("w", encoding="utf-8") as output:
+        outcome = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+    if outcome.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed; see {log}")
+
+
+def finished(results: Path) -> set[Run]:
+    """The runs that have a line in the results."""
+    return {Run(**{key: row[key] for key in Run.__annotations__}) for row in read_rows(results)}
+
+
+def read_rows(path: Path) -> list[dict]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def cell(rows: Sequence[dict]) -> str:
+    """Test F1, mean ± standard deviation over the runs, and in brackets dev F1."""
+    if not rows:
+        return "–"
+    test, dev = [row["test_f"] for row in rows], [row["dev_f"] for row in rows]
+    spread = f" ± {stdev(test):.1f}" if len(test) > 1 else ""
+    return f"{mean(test):.1f}{spread} ({mean(dev):.1f})"
