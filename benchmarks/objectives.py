@@ -58,6 +58,10 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
     },
 }
 MAIN = [name for name in OBJECTIVES if ", T" not in name]
+WEIGHTED = {
+    "structural, by certainty": {"@losses": "benchmark.CertaintyWeighted.v1"},
+    "structural, by agreement": {"@losses": "benchmark.AgreementWeighted.v1"},
+}
 NO_TRANSITIONS = {"sub-structure (b)", "sub-structure (b) KL"}
 SHORT = ("gold", "structural", "posterior", "top-WK 10", "posterior + top-WK 10")
 ARCHITECTURES = {
@@ -94,6 +98,8 @@ def questions() -> Iterator[tuple[str, str, str, list[str], int]]:
     yield "wnut17, a weaker teacher", "wnut17", "weak", short[1:3], 3
     yield "wnut17, as much raw text again", "wnut17", "raw1", few, 3
     yield "wnut17, three times as much raw text", "wnut17", "raw3", few, 3
+    weighted = ["CRF: structural", *(f"CRF: {name}" for name in WEIGHTED)]
+    yield "wnut17, sentences weighted", "wnut17", "full", weighted, 3
     yield "wnut17, MaxEnt student", "wnut17", "full", maxent, 3
 
 
@@ -144,7 +150,9 @@ class ObjectiveBench(EntityBench):
         settings = GERMAN if run.corpus == "germeval14" else ENTITY_CORPORA[run.corpus]
         config = self.write_config(run, architecture, name)
         kind = "gold" if name == "gold" else "kd"
-        options = ("--training.dropout", settings[kind])
+        options: tuple[object, ...] = ("--training.dropout", settings[kind])
+        if name in WEIGHTED:
+            options += ("--code", Path(__file__).parent / "sentence_weights.py")
         if name == "gold":
             return Recipe(config, train, settings["student"], options=options)
         raw = folder / f"{run.setting}.spacy" if run.setting in RAW else None
@@ -168,7 +176,7 @@ class ObjectiveBench(EntityBench):
             config["nlp"]["lang"] = "de"
         component = config["components"]["ner"]
         component["model"]["@architectures"] = ARCHITECTURES[architecture]
-        component["objective"] = OBJECTIVES[objective]
+        component["objective"] = (OBJECTIVES | WEIGHTED)[objective]
         path = self.work / run.corpus / f"{run.name}.cfg"
         config.to_disk(path)
         return path
