@@ -166,8 +166,8 @@ def _annotate_zone(pending: _Input, reader: TeacherReader, writer: StoreWriter, 
     """Annotate shard after shard until the vocabulary has seen enough documents."""
     zone = pending.n_seen // ZONE_DOCUMENTS
     while not pending.exhausted and pending.n_seen // ZONE_DOCUMENTS == zone:
-        for _, place, scores in reader.read(pending.shard()):
-            writer.add(place.keys, scores)
+        for doc, place, scores in reader.read(pending.shard()):
+            writer.add(place.keys, scores, len(doc))
             speed = writer.n_tokens / (bar.format_dict["elapsed"] or 1.0)
             bar.set_postfix_str(f"{speed:,.0f} words/s", refresh=False)
             bar.update(place.source.progress - bar.n)

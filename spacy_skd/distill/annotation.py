@@ -3,26 +3,37 @@
 An annotation is one label index a token, −1 where nothing is known. Missing is missing: the gold
 distribution of a sentence is the student's own, given what is annotated, so its loss is the
 negative marginal likelihood log Z − log Z_C.
+
+Of spans that do not overlap, it is given as BILUO labels in the order of `biluo_labels`, too. Of
+spans that may, it is one number a span, (N, W): 0 for no entity, r + 1 for the label r, −1 where
+nothing is known.
 """
 
 from typing import Any
 
 import numpy as np
 
-from ..structures import ChainMarginals, LinearChain, SentenceError, Token
-from ..structures.base import array_module, to_host
-from .parts import LabelSequences, Parts, add, expected_parts, inner, scores_of
+from ..structures import (
+    ChainMarginals,
+    FlatSpans,
+    LinearChain,
+    LocalSpans,
+    SentenceError,
+)
+from ..structures.base import Floats3d, array_module, to_host
+from .parts import Distribution, Parts, add, expected_parts, inner, scores_of
 
 MISSING = -1
 
 
-def annotated_sentences(annotation: np.ndarray, student: LabelSequences) -> np.ndarray:
+def annotated_sentences(annotation: np.ndarray, student: Distribution) -> np.ndarray:
     """Which sentences (B,) have at least one annotated token."""
-    return _count(annotation != MISSING, student) > 0
+    known = annotation != MISSING
+    return _count(known.any(axis=1) if known.ndim > 1 else known, student) > 0
 
 
 def gold_parts(
-    student: LabelSequences, annotation: np.ndarray, weights: np.ndarray
+    student: Distribution, annotation: np.ndarray, weights: np.ndarray
 ) -> tuple[Parts, float]:
     """Expected parts of the gold annotation, and its log-weight Σ_b w_b log Z_C.
 
@@ -32,6 +43,8 @@ def gold_parts(
 
     Raises SentenceError, naming the sentence, where no possible output agrees with its annotation.
     """
+    if isinstance(student, LocalSpans):
+        return _gold_of_single_spans(student, annotation, weights)
     partial = (_count(annotation == MISSING, student) > 0) & (weights != 0)
     complete_weights = np.where(partial, 0, weights).astype(weights.dtype)
     parts = _indicators(student, annotation, complete_weights)
@@ -43,9 +56,7 @@ def gold_parts(
     xp = array_module(scores_of(student))
     numbers = np.flatnonzero(partial)
     rows = np.repeat(partial, student.lengths)
-    known = annotation[rows, None]
-    allowed = (known == MISSING) | (known == np.arange(student.n_labels))
-    given = student.select(numbers).restrict(xp.asarray(allowed))
+    given = _restricted(student.select(numbers), annotation[rows], xp)
     given_weights = xp.asarray(weights[numbers])
     try:
         log_weight += float((given.log_partition() * given_weights).sum())
@@ -56,28 +67,79 @@ def gold_parts(
     return add(parts, spread(expected_parts(given, given_weights), rows, xp)), log_weight
 
 
+def _restricted(student: Any, annotation: np.ndarray, xp: Any) -> Any:
+    """The distributions given an annotation in part."""
+    if isinstance(student, FlatSpans):
+        allowed, outside = allowed_spans(annotation, student)
+        return student.restrict(xp.asarray(allowed), xp.asarray(outside))
+    known = annotation[:, None]
+    allowed = (known == MISSING) | (known == np.arange(student.n_labels))
+    return student.restrict(xp.asarray(allowed))
+
+
+def allowed_spans(
+    annotation: np.ndarray, student: FlatSpans | LocalSpans
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which spans (N, W, R), and which tokens outside them (N,), agree with BILUO labels, −1 where
+    they are not known."""
+    n_tokens, n_labels = len(annotation), student.n_labels
+    known = annotation[:, None]
+    first = 1 + 4 * np.arange(n_labels)  # the column of B; I, L and U follow
+    begins, inside, ends, units = (
+        (known == MISSING) | (known == first + position) for position in range(4)
+    )
+    not_inside = np.cumsum(~inside, axis=0)
+    allowed = np.zeros((n_tokens, student.max_width, n_labels), dtype=bool)
+    allowed[:, 0] = units
+    for width in range(1, min(student.max_width, n_tokens)):
+        # Of the tokens between the ends, none may be known to be something else.
+        fits = not_inside[width - 1 : -1] == not_inside[: n_tokens - width]
+        allowed[: n_tokens - width, width] = begins[:-width] & ends[width:] & fits
+    return allowed, (annotation == MISSING) | (annotation == 0)
+
+
+def _gold_of_single_spans(
+    student: LocalSpans, annotation: np.ndarray, weights: np.ndarray
+) -> tuple[Parts, float]:
+    """What is known of each span by itself; of an unknown one, the student's own opinion."""
+    xp = array_module(student.scores)
+    shares = np.repeat(weights, student.lengths)[:, None]
+    gold = np.zeros(student.scores.shape, dtype=student.scores.dtype)
+    tokens, widths = np.nonzero((annotation > 0) & (shares != 0))
+    gold[tokens, widths, annotation[tokens, widths] - 1] = shares[tokens, 0]
+    unknown = xp.asarray((annotation == MISSING) & (shares != 0))
+    parts, token_weights = xp.asarray(gold), xp.asarray(shares)
+    log_weight = inner(parts, student)
+    if bool(unknown.any()):
+        parts = parts + student.marginals() * (token_weights * unknown)[:, :, None]
+        log_weight += float((student.span_log_partition() * token_weights)[unknown].sum())
+    return parts, log_weight
+
+
 def spread(parts: Parts, rows: np.ndarray, xp: Any) -> Parts:
     """The parts of some sentences as parts of the whole batch; rows (N,) says which tokens are
     theirs."""
     if rows.all():
         return parts
     tokens = parts.tokens if isinstance(parts, ChainMarginals) else parts
-    whole = xp.zeros((len(rows), tokens.shape[1]), dtype=tokens.dtype)
+    whole = xp.zeros((len(rows), *tokens.shape[1:]), dtype=tokens.dtype)
     whole[xp.asarray(rows)] = tokens
     if not isinstance(parts, ChainMarginals):
         return whole
     return ChainMarginals(tokens=whole, pairs=parts.pairs, starts=parts.starts, ends=parts.ends)
 
 
-def _indicators(student: LabelSequences, annotation: np.ndarray, weights: np.ndarray) -> Parts:
+def _indicators(student: Distribution, annotation: np.ndarray, weights: np.ndarray) -> Parts:
     """Weighted indicator parts of completely annotated sentences (weight 0 for all others)."""
+    if isinstance(student, FlatSpans):
+        return _span_indicators(student, annotation, weights)
     scores = scores_of(student)
     xp, n_labels = array_module(scores), student.n_labels
     token_weights = np.repeat(weights, student.lengths).astype(scores.dtype)
     rows = np.flatnonzero(token_weights)
     tokens = np.zeros(scores.shape, dtype=scores.dtype)
     tokens[rows, annotation[rows]] = token_weights[rows]
-    if isinstance(student, Token):
+    if not isinstance(student, LinearChain):
         return xp.asarray(tokens)
     first, last, inside = _positions(student)
     after = inside[token_weights[inside] != 0]
@@ -94,6 +156,18 @@ def _indicators(student: LabelSequences, annotation: np.ndarray, weights: np.nda
     )
 
 
+def _span_indicators(student: FlatSpans, annotation: np.ndarray, weights: np.ndarray) -> Floats3d:
+    """The same of spans, from BILUO columns."""
+    token_weights = np.repeat(weights, student.lengths).astype(student.scores.dtype)
+    parts = np.zeros(student.scores.shape, dtype=student.scores.dtype)
+    positions = (annotation - 1) % 4
+    opens = (annotation > 0) & ((positions == 0) | (positions == 3)) & (token_weights != 0)
+    closes = (annotation > 0) & (positions >= 2) & (token_weights != 0)
+    starts, ends = np.flatnonzero(opens), np.flatnonzero(closes)
+    parts[starts, ends - starts, (annotation[starts] - 1) // 4] = token_weights[starts]
+    return array_module(student.scores).asarray(parts)
+
+
 def _positions(student: LinearChain) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     packing = student.packing
     return (
@@ -104,7 +178,7 @@ def _positions(student: LinearChain) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _impossible(
-    student: LabelSequences, annotation: np.ndarray, weights: np.ndarray
+    student: Distribution, annotation: np.ndarray, weights: np.ndarray
 ) -> SentenceError:
     """Which sentence's annotation has probability zero, as an error."""
     complete = _count(annotation == MISSING, student) == 0
@@ -121,7 +195,7 @@ def _impossible(
     )
 
 
-def _count(mask: np.ndarray, student: LabelSequences) -> np.ndarray:
+def _count(mask: np.ndarray, student: Distribution) -> np.ndarray:
     """Number of True among each sentence's tokens."""
     totals = np.concatenate([[0], np.cumsum(mask)])
     offsets = student.packing.offsets

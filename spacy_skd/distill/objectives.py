@@ -12,7 +12,7 @@ import numpy as np
 
 from ..structures.base import array_module
 from .annotation import annotated_sentences, gold_parts
-from .parts import LabelSequences, Parts, accumulate, expected_parts, scale, scores_of, subtract
+from .parts import Distribution, Parts, accumulate, expected_parts, scale, scores_of, subtract
 from .targets import Target
 from .teacher_weight import TeacherWeight
 from .temperature import Scope
@@ -38,7 +38,7 @@ class Objective(Protocol):
         """Go on to the next optimiser step: schedules advance."""
 
     def __call__(
-        self, student: LabelSequences, annotation: np.ndarray, targets: Sequence[Target | None]
+        self, student: Distribution, annotation: np.ndarray, targets: Sequence[Target | None]
     ) -> tuple[float, Parts]:
         """Loss and gradient of a batch, both a mean over its sentences.
 
@@ -77,7 +77,7 @@ class Distillation:
         self.weight.advance()
 
     def __call__(
-        self, student: LabelSequences, annotation: np.ndarray, targets: Sequence[Target | None]
+        self, student: Distribution, annotation: np.ndarray, targets: Sequence[Target | None]
     ) -> tuple[float, Parts]:
         taught = np.asarray([target is not None and len(target) > 0 for target in targets])
         annotated = annotated_sentences(annotation, student)
@@ -98,7 +98,7 @@ class Distillation:
 
 
 def gold_loss(
-    student: LabelSequences, annotation: np.ndarray, weights: np.ndarray
+    student: Distribution, annotation: np.ndarray, weights: np.ndarray
 ) -> tuple[float, Parts]:
     """Σ_b weights_b (log Z − log Z_C) and its gradient; weights (B,) on the host."""
     wanted, log_weight = gold_parts(student, annotation, weights)

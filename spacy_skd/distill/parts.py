@@ -1,18 +1,24 @@
 """Arithmetic on the parts of a structure: marginals, indicators and gradients alike.
 
-The parts of a token model are one array (N, L); those of a chain are a `ChainMarginals`. A batch of
-either is linear in the weights of its sentences, and everything here uses that.
+The parts of a token model are one array (N, L), of spans one (N, W, R); those of a chain are a
+`ChainMarginals`. All are linear in the weights of a batch's sentences; everything here uses that.
 """
 
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeAlias
 
-from ..structures import ChainMarginals, LinearChain, Token
+from ..structures import ChainMarginals, FlatSpans, LinearChain, LocalSpans, Token
 from ..structures.base import array_module
 
 LabelSequences: TypeAlias = Token | LinearChain
 """The structures whose outputs are label sequences."""
+
+Distribution: TypeAlias = Token | LinearChain | FlatSpans | LocalSpans
+"""The structures that a model can give."""
+
+SPANS = (FlatSpans, LocalSpans)
+"""Those whose outputs are sets of spans."""
 
 Parts: TypeAlias = Any
 """An array or a ChainMarginals."""
@@ -48,44 +54,41 @@ def scale(parts: Parts, factor: float) -> Parts:
     return combine(lambda array: array * factor, parts)
 
 
-def scores_of(structure: LabelSequences) -> Any:
-    """The scores (N, L) of a structure's tokens: emissions, for a chain."""
+def scores_of(structure: Distribution) -> Any:
+    """The scores (N, L) of a structure's tokens, emissions for a chain; (N, W, R) of its spans."""
     return structure.emissions if isinstance(structure, LinearChain) else structure.scores
 
 
-def per_token(weights: Any, structure: LabelSequences) -> Any:
-    """Weights of sentences (B,) as weights of their tokens (N, 1)."""
-    return weights[structure.packing.sentences][:, None]
+def per_token(weights: Any, structure: Distribution) -> Any:
+    """Weights of sentences (B,) as weights of their tokens (N, 1); of spans (N, 1, 1)."""
+    by_token = weights[structure.packing.sentences][:, None]
+    return by_token[:, None] if isinstance(structure, SPANS) else by_token
 
 
-def expected_parts(structure: LabelSequences, weights: Any) -> Parts:
+def expected_parts(structure: Distribution, weights: Any) -> Parts:
     """The marginals of a batch, each sentence times its weight (B,)."""
     token_weights = per_token(weights, structure)
-    if isinstance(structure, Token):
+    if not isinstance(structure, LinearChain):
         return structure.marginals() * token_weights
-    if isinstance(structure, LinearChain):
-        marginals = structure.marginals(weights=weights)
-        return ChainMarginals(
-            tokens=marginals.tokens * token_weights,
-            pairs=marginals.pairs,
-            starts=marginals.starts,
-            ends=marginals.ends,
-        )
-    raise TypeError(f"{type(structure).__name__} has no parts that can be weighted.")
+    marginals = structure.marginals(weights=weights)
+    return ChainMarginals(
+        tokens=marginals.tokens * token_weights,
+        pairs=marginals.pairs,
+        starts=marginals.starts,
+        ends=marginals.ends,
+    )
 
 
-def inner(parts: Parts, structure: LabelSequences) -> float:
+def inner(parts: Parts, structure: Distribution) -> float:
     """⟨parts, scores⟩ summed over a batch, where 0 · −∞ is 0."""
-    if isinstance(structure, Token):
+    if not isinstance(structure, LinearChain):
         return _inner(parts, structure.scores)
-    if isinstance(structure, LinearChain):
-        return (
-            _inner(parts.tokens, structure.emissions)
-            + _inner(parts.pairs, structure.transitions)
-            + _inner(parts.starts, structure.start)
-            + _inner(parts.ends, structure.end)
-        )
-    raise TypeError(f"{type(structure).__name__} has no scores to weigh parts with.")
+    return (
+        _inner(parts.tokens, structure.emissions)
+        + _inner(parts.pairs, structure.transitions)
+        + _inner(parts.starts, structure.start)
+        + _inner(parts.ends, structure.end)
+    )
 
 
 def _inner(parts: Any, scores: Any) -> float:

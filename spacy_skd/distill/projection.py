@@ -4,21 +4,40 @@ The cross-entropy between two distributions over structures needs nothing of the
 marginals over the student's parts. One small function a pair of kinds, in one table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 
-from ..structures import Candidates, ChainMarginals, LinearChain, Token
+from ..structures import (
+    Candidates,
+    ChainMarginals,
+    FlatSpans,
+    LinearChain,
+    LocalSpans,
+    Token,
+    biluo_labels,
+    entity_labels,
+)
 from ..structures.base import Floats1d, Floats2d, Ints1d, array_module, expectation, to_host
-from .parts import LabelSequences, Parts, combine, expected_parts, per_token, scores_of
+from . import spans
+from .parts import (
+    SPANS,
+    Distribution,
+    Parts,
+    combine,
+    expected_parts,
+    inner,
+    per_token,
+    scores_of,
+)
 
-LabelTeacher: TypeAlias = LabelSequences | Candidates
-"""What can teach a student whose outputs are label sequences."""
+AnyTeacher: TypeAlias = Distribution | Candidates
+"""What can teach."""
 
 
 def project(
-    teacher: LabelTeacher, onto: type[LabelSequences] | LabelSequences, weights: Any | None = None
+    teacher: AnyTeacher, onto: type[Distribution] | Distribution, weights: Any | None = None
 ) -> Parts:
     """The teacher's marginals over the parts of another kind of structure.
 
@@ -27,26 +46,33 @@ def project(
         labels are matched by name; labels that are not the same set raise ValueError.
     weights: weight of each sentence (B,); by default 1.
 
-    Returns an array (N, L) for a token student, `ChainMarginals` for a chain. Unlike the marginals
-    of a chain, whose tokens stay probabilities, everything here is weighted. Counts of candidates
-    are where the student's batch is and in its dtype; without a batch, float64 on the host.
+    Returns an array (N, L) for a token student, `ChainMarginals` for a chain, (N, W, R) for spans.
+    Unlike the marginals of a chain, whose tokens stay probabilities, everything here is weighted.
+    Counts of candidates are where the student's batch is and in its dtype; without a batch, float64
+    on the host. Between spans and sequences, without a batch: columns in the order of
+    `biluo_labels`, and no other kind onto spans, whose width the batch tells.
 
     Raises NotImplementedError where the teacher's kind says nothing about the student's parts.
     """
     kind = onto if isinstance(onto, type) else type(onto)
     if not isinstance(onto, type):
         teacher = match_labels(teacher, onto)
-    try:
-        projection = PROJECTIONS[type(teacher), kind]
-    except KeyError:
-        raise NotImplementedError(
-            f"A {type(teacher).__name__} teacher has no marginals over the parts of a "
-            f"{kind.__name__} student."
-        ) from None
     if weights is None:
         scores = teacher.log_weights if isinstance(teacher, Candidates) else scores_of(teacher)
         weights = array_module(scores).ones(len(teacher.lengths), dtype=scores.dtype)
-    parts = projection(teacher, weights)
+    if isinstance(onto, SPANS) and (type(teacher), kind) in ONTO_SPANS:
+        parts = ONTO_SPANS[type(teacher), kind](teacher, onto) * weights[
+            teacher.packing.sentences
+        ].reshape(-1, 1, 1)
+    elif (type(teacher), kind) in PROJECTIONS:
+        parts = PROJECTIONS[type(teacher), kind](teacher, weights)
+        if isinstance(teacher, SPANS) and not isinstance(onto, (type, *SPANS)):
+            parts = _in_order_of(onto, parts)
+    else:
+        raise NotImplementedError(
+            f"A {type(teacher).__name__} teacher has no marginals over the parts of a "
+            f"{kind.__name__} student."
+        )
     if isinstance(teacher, Candidates) and not isinstance(onto, type):
         like = scores_of(onto)
         xp = array_module(like)
@@ -54,15 +80,19 @@ def project(
     return parts
 
 
-def cross_entropy(teacher: LabelTeacher, student: LabelSequences) -> Any:
+def cross_entropy(teacher: AnyTeacher, student: Distribution) -> Any:
     """−Σ_y p_t(y) log p_s(y) of each sentence, exactly (docs/math.md §1): (B,) in nats.
 
     Computed in the dtype of the scores. Infinite where the teacher gives probability to a structure
     that is impossible for the student. Labels are matched by name (ValueError if they differ).
     """
     teacher = match_labels(teacher, student)
+    expected_score: Any
     try:
-        expected_score = EXPECTED_SCORES[type(teacher), type(student)]
+        if isinstance(student, SPANS):
+            expected_score = _score_onto_spans
+        else:
+            expected_score = EXPECTED_SCORES[type(teacher), type(student)]
     except KeyError:
         raise NotImplementedError(
             f"There is no cross-entropy of a {type(teacher).__name__} teacher and a "
@@ -72,13 +102,16 @@ def cross_entropy(teacher: LabelTeacher, student: LabelSequences) -> Any:
     return (log_partition - expected_score(teacher, student)).astype(log_partition.dtype)
 
 
-def condition(teacher: LabelSequences, student: LabelSequences) -> LabelSequences:
+def condition(teacher: Distribution, student: Distribution) -> Distribution:
     """The teacher given that the structure is one the student can represent at all.
 
     A token teacher puts mass on label sequences that a chain student with forbidden moves cannot
     have. What is left of it, renormalised, is a chain with those moves forbidden and no other
-    potentials. Everything else is returned as it is.
+    potentials. So it is for students of spans, which are well-formed. Everything else is returned
+    as it is.
     """
+    if isinstance(teacher, Token) and isinstance(student, SPANS):
+        return spans.legal_chain(teacher)
     if not (isinstance(teacher, Token) and isinstance(student, LinearChain)):
         return teacher
     xp = array_module(student.emissions)
@@ -91,48 +124,83 @@ def condition(teacher: LabelSequences, student: LabelSequences) -> LabelSequence
 
 
 @overload
-def match_labels(teacher: LabelSequences, student: LabelSequences) -> LabelSequences: ...
+def match_labels(teacher: Distribution, student: Distribution) -> Distribution: ...
 @overload
-def match_labels(teacher: Candidates, student: LabelSequences) -> Candidates: ...
-def match_labels(teacher: LabelTeacher, student: LabelSequences) -> LabelTeacher:
+def match_labels(teacher: Candidates, student: Distribution) -> Candidates: ...
+def match_labels(teacher: AnyTeacher, student: Distribution) -> AnyTeacher:
     """The teacher with its columns in the order of the student's labels.
 
+    Between spans and label sequences, whose labels are BILUO labels, entity labels are matched.
     Raises ValueError, naming the labels that only one of them has, if the sets differ.
     """
-    ours, theirs = student.labels, teacher.labels
-    if ours is None or theirs is None:
+    wanted = student.labels
+    if isinstance(teacher, Candidates):
+        teacher = _same_kind_of_outputs(teacher, student)
+    elif isinstance(teacher, SPANS) != isinstance(student, SPANS):
+        if wanted is None or teacher.labels is None:
+            raise ValueError("Between spans and label sequences, both need the names of labels.")
+        to_spans = isinstance(student, SPANS)
+        wanted = tuple(biluo_labels(wanted) if to_spans else entity_labels(wanted))
+    return _reordered(teacher, wanted, student)
+
+
+def _reordered(
+    teacher: AnyTeacher, wanted: Sequence[str] | None, student: Distribution
+) -> AnyTeacher:
+    """The teacher with the labels that are wanted, in their order."""
+    theirs = teacher.labels
+    if wanted is None or theirs is None:
         if isinstance(teacher, Candidates):
             return _match_numbers(teacher, student)
-        n_theirs, n_ours = (scores_of(structure).shape[1] for structure in (teacher, student))
+        n_theirs, n_ours = (scores_of(structure).shape[-1] for structure in (teacher, student))
         if n_theirs != n_ours:
             raise ValueError(
                 f"The teacher has {n_theirs} labels and the student {n_ours}; they have to be the "
                 "same. Give both structures their labels to see which differ."
             )
         return teacher
-    if tuple(ours) == tuple(theirs):
+    if tuple(wanted) == tuple(theirs):
         return teacher
-    check_same_labels(theirs, ours)
+    check_same_labels(theirs, wanted)
     column = {label: number for number, label in enumerate(theirs)}
-    order = np.asarray([column[label] for label in ours])
+    order = np.asarray([column[label] for label in wanted])
     if isinstance(teacher, Candidates):
-        return teacher.relabel(np.argsort(order), ours)
-    if isinstance(teacher, Token):
-        return Token(teacher.scores[:, order], teacher.lengths, labels=ours)
-    return LinearChain(
-        teacher.emissions[:, order],
-        teacher.transitions[order][:, order],
-        teacher.start[order],
-        teacher.end[order],
-        teacher.lengths,
-        labels=ours,
-    )
+        if isinstance(student, SPANS):
+            return spans.relabelled(teacher, np.argsort(order), wanted)
+        return teacher.relabel(np.argsort(order), wanted)
+    if isinstance(teacher, LinearChain):
+        return LinearChain(
+            teacher.emissions[:, order],
+            teacher.transitions[order][:, order],
+            teacher.start[order],
+            teacher.end[order],
+            teacher.lengths,
+            labels=wanted,
+        )
+    return type(teacher)(teacher.scores[..., order], teacher.lengths, labels=wanted)
 
 
-def _match_numbers(teacher: Candidates, student: LabelSequences) -> Candidates:
+def _same_kind_of_outputs(teacher: Candidates, student: Distribution) -> Candidates:
+    """Label sequences for a student of label sequences, sets of spans for one of spans."""
+    if isinstance(student, SPANS):
+        return teacher if teacher.are_sets() else spans.as_spans(teacher)
+    return spans.as_sequences(teacher) if teacher.are_sets() else teacher
+
+
+def _in_order_of(student: Distribution, parts: Parts) -> Parts:
+    """Parts over `biluo_labels` with their columns in the order of the student's labels."""
+    labels = student.labels or ()
+    columns = biluo_labels(entity_labels(labels))
+    if tuple(columns) == tuple(labels):
+        return parts
+    check_same_labels(columns, labels)
+    return spans.permuted(parts, np.asarray([columns.index(label) for label in labels]))
+
+
+def _match_numbers(teacher: Candidates, student: Distribution) -> Candidates:
     """Candidates whose labels, or the student's, have no names: their numbers are the student's."""
-    n_ours, n_theirs = scores_of(student).shape[1], teacher.n_labels
-    if n_theirs == n_ours:
+    n_ours, n_theirs = scores_of(student).shape[-1], teacher.n_labels
+    if n_theirs == n_ours or isinstance(student, SPANS):
         return teacher
     if teacher.labels is not None or n_theirs > n_ours:
         raise ValueError(
@@ -212,13 +280,31 @@ PROJECTIONS: dict[tuple[type, type], Callable[[Any, Any], Parts]] = {
     (Token, LinearChain): _token_onto_chain,
     (Candidates, Token): _candidates_onto_token,
     (Candidates, LinearChain): _candidates_onto_chain,
+    (FlatSpans, FlatSpans): expected_parts,
+    (LocalSpans, LocalSpans): expected_parts,
+    (FlatSpans, Token): spans.spans_onto_token,  # case 4
+    (FlatSpans, LinearChain): spans.spans_onto_chain,  # case 4
+    (LocalSpans, Token): spans.spans_onto_token,
+    (LocalSpans, LinearChain): spans.spans_onto_chain,
 }
+ONTO_SPANS: dict[tuple[type, type], Callable[[Any, Any], Parts]] = {
+    (teacher, student): function
+    for student in SPANS
+    for teacher, function in (
+        (Token, spans.sequence_onto_spans),
+        (LinearChain, spans.sequence_onto_spans),
+        (FlatSpans, spans.spans_onto_spans),
+        (LocalSpans, spans.spans_onto_spans),
+        (Candidates, spans.candidates_onto_spans),
+    )
+}
+"""Onto spans, whose number of widths is the student's; not weighted."""
 
 
 # --- the student's expected score under the teacher, by sentence
 
 
-def _score_onto_token(teacher: LabelSequences, student: Token) -> Any:
+def _score_onto_token(teacher: Distribution, student: Token) -> Any:
     return student.packing.sum(expectation(_token_marginals(teacher), student.scores))
 
 
@@ -276,9 +362,30 @@ def _rows_of(potential: Any, n_rows: int) -> Any:
     return array_module(potential).broadcast_to(potential, (n_rows, len(potential)))
 
 
-def _token_marginals(structure: LabelSequences) -> Any:
+def _token_marginals(structure: Distribution) -> Any:
     marginals = structure.marginals()
     return marginals.tokens if isinstance(marginals, ChainMarginals) else marginals
+
+
+def _spans_onto_token_score(teacher: Any, student: Token) -> Any:
+    marginals = _in_order_of(student, spans.as_flat(teacher).biluo_marginals())
+    return student.packing.sum(expectation(marginals.tokens, student.scores))
+
+
+def _spans_onto_chain_score(teacher: Any, student: LinearChain) -> Any:
+    # Sentence by sentence: the pairs of a batch come summed.
+    flat, scores = spans.as_flat(teacher), []
+    for number in range(len(student.lengths)):
+        alone = [number]
+        marginals = _in_order_of(student, flat.select(alone).biluo_marginals())
+        scores.append(inner(marginals, student.select(alone)))
+    return array_module(student.emissions).asarray(scores)
+
+
+def _score_onto_spans(teacher: AnyTeacher, student: FlatSpans | LocalSpans) -> Any:
+    expected = project(teacher, student)
+    flat = expected.reshape(len(expected), -1)
+    return student.packing.sum(expectation(flat, student.scores.reshape(len(flat), -1)))
 
 
 EXPECTED_SCORES: dict[tuple[type, type], Callable[[Any, Any], Any]] = {
@@ -288,4 +395,8 @@ EXPECTED_SCORES: dict[tuple[type, type], Callable[[Any, Any], Any]] = {
     (Token, LinearChain): _token_onto_chain_score,
     (Candidates, Token): _candidates_onto_token_score,
     (Candidates, LinearChain): _candidates_onto_chain_score,
+    (FlatSpans, Token): _spans_onto_token_score,
+    (FlatSpans, LinearChain): _spans_onto_chain_score,
+    (LocalSpans, Token): _spans_onto_token_score,
+    (LocalSpans, LinearChain): _spans_onto_chain_score,
 }

@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from spacy.tokens import Doc
@@ -27,7 +28,7 @@ from .keys import (
 from .lock import LOCK, WriterLock
 from .manifest import HEAL, MANIFEST, SHARD, TABLES, Manifest, Shard, TeacherInfo
 from .shards import TEMPORARY_SUFFIX, checksum, map_arrays, read_array, write_arrays
-from .targets import Target, Teacher
+from .targets import SPAN, Target, Teacher
 
 SHARD_SIZE = 4096  # documents a shard, unless told
 BATCH_SIZE = 128  # documents that the teacher reads at once, unless told
@@ -35,7 +36,15 @@ MEAN_TOKENS = 256  # a shard also ends when it has this many tokens for each of 
 MAX_OPEN = 64  # shards that are memory-mapped at a time
 
 Scores = Mapping[str, np.ndarray]
-"""A document's scores from each component, (n, L) float16."""
+"""A document's scores from each component, as in `Target.scores`."""
+
+
+class Row(NamedTuple):
+    """One document of a shard."""
+
+    keys: DocumentKeys
+    scores: Scores
+    n_tokens: int
 
 
 class StoreWriter:
@@ -136,7 +145,7 @@ class StoreWriter:
     def claim(self, doc: Doc) -> DocumentKeys | None:
         """The keys under which a document's scores have to be added; None if they are there."""
         keys = document_keys(doc)
-        if self._tail and self._tail[0][0].tokens == keys.tokens:
+        if self._tail and self._tail[0].keys.tokens == keys.tokens:
             self._tail.popleft()
         elif keys.tokens in self._known:
             return None
@@ -150,9 +159,9 @@ class StoreWriter:
         self._claimed_tokens += len(doc)
         return keys
 
-    def add(self, keys: DocumentKeys, scores: Scores) -> None:
+    def add(self, keys: DocumentKeys, scores: Scores, n_tokens: int) -> None:
         """Add a claimed document's scores."""
-        self._rows.append((keys, scores))
+        self._rows.append(Row(keys, scores, n_tokens))
 
     def end_shard(self) -> None:
         """Write the shard if it has new documents, and begin the next."""
@@ -168,8 +177,8 @@ class StoreWriter:
         put aside as `_tail`: if they come first now, they are annotated again together with what
         follows them, as they would have been in one run; if not, they stay as they are.
         """
-        self._rows: list[tuple[DocumentKeys, Scores]] = []
-        self._tail: deque[tuple[DocumentKeys, Scores]] = deque()
+        self._rows: list[Row] = []
+        self._tail: deque[Row] = deque()
         self._claimed = self._claimed_tokens = 0
         self._fresh = False
         shards = {shard.number: shard for shard in self.manifest.shards}
@@ -187,37 +196,39 @@ class StoreWriter:
         self._carry(self._tail)
         self._tail.clear()
 
-    def _carry(self, rows: Sequence[tuple[DocumentKeys, Scores]] | deque) -> None:
+    def _carry(self, rows: Sequence[Row] | deque[Row]) -> None:
         """Take over documents as they are."""
         self._rows.extend(rows)
         self._claimed += len(rows)
-        self._claimed_tokens += sum(_n_tokens(scores) for _, scores in rows)
+        self._claimed_tokens += sum(row.n_tokens for row in rows)
 
-    def _read_rows(self, shard: Shard) -> list[tuple[DocumentKeys, Scores]]:
+    def _read_rows(self, shard: Shard) -> list[Row]:
         """All documents of a shard, in memory."""
         arrays = {name: array.copy() for name, array in map_arrays(self.path / shard.file).items()}
         offsets = arrays["offsets"].tolist()
         return [
-            (
+            Row(
                 DocumentKeys(text.tobytes(), tokens.tobytes()),
-                {name: arrays[f"scores/{name}"][start:end] for name in self.manifest.teachers},
+                {name: _scores_at(arrays, name, row) for name in self.manifest.teachers},
+                offsets[row + 1] - offsets[row],
             )
-            for text, tokens, start, end in zip(
-                arrays["text_keys"], arrays["token_keys"], offsets, offsets[1:]
-            )
+            for row, (text, tokens) in enumerate(zip(arrays["text_keys"], arrays["token_keys"]))
         ]
 
     def _write_shard(self) -> None:
         path = self.path / SHARD.format(self._number)
-        lengths = [_n_tokens(scores) for _, scores in self._rows]
+        lengths = [row.n_tokens for row in self._rows]
         arrays = {
-            "text_keys": stack_keys([keys.text for keys, _ in self._rows]),
-            "token_keys": stack_keys([keys.tokens for keys, _ in self._rows]),
-            "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype("<i8"),
+            "text_keys": stack_keys([row.keys.text for row in self._rows]),
+            "token_keys": stack_keys([row.keys.tokens for row in self._rows]),
+            "offsets": _offsets(lengths),
         }
-        for name in self.manifest.teachers:
-            scores = np.concatenate([scores[name] for _, scores in self._rows])
-            arrays[f"scores/{name}"] = scores.astype("<f2", copy=False)
+        for name, teacher in self.manifest.teachers.items():
+            scores = [row.scores[name] for row in self._rows]
+            dtype = SPAN if teacher.has_spans else np.dtype("<f2")
+            arrays[f"scores/{name}"] = np.concatenate(scores).astype(dtype, copy=False)
+            if teacher.has_spans:
+                arrays[f"offsets/{name}"] = _offsets(list(map(len, scores)))
         write_arrays(path, arrays)
         written = Shard(path.name, len(lengths), sum(lengths), path.stat().st_size, checksum(path))
         others = [shard for shard in self.manifest.shards if shard.file != written.file]
@@ -270,9 +281,8 @@ class TargetStore:
         number = bisect_right(self._firsts, place) - 1
         arrays = self._arrays(number)
         row = place - self._firsts[number]
-        start, end = arrays["offsets"][row : row + 2].tolist()
         return {
-            name: Target(teacher, arrays[f"scores/{name}"][start:end].copy())
+            name: Target(teacher, _scores_at(arrays, name, row).copy(), len(doc))
             for name, teacher in self.teachers.items()
         }
 
@@ -377,8 +387,15 @@ def _is_full(documents: int, tokens: int, shard_size: int) -> bool:
     return documents >= shard_size or tokens >= shard_size * MEAN_TOKENS
 
 
-def _n_tokens(scores: Scores) -> int:
-    return len(next(iter(scores.values())))
+def _offsets(lengths: Sequence[int]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype("<i8")
+
+
+def _scores_at(arrays: Mapping[str, np.ndarray], name: str, row: int) -> np.ndarray:
+    """A component's scores for a document of a shard; a row a token, unless they have offsets."""
+    offsets = arrays.get(f"offsets/{name}", arrays["offsets"])
+    start, end = offsets[row : row + 2].tolist()
+    return arrays[f"scores/{name}"][start:end]
 
 
 def _listed(names: Sequence[str] | Mapping[str, object]) -> str:

@@ -3,6 +3,10 @@
 A teacher component has one `Teacher` record (its labels, its transition table) and one `Target` a
 document (emissions in float16). Together they give the teacher's distribution back, at any
 temperature, without asking the teacher again.
+
+Of spans, of which a sentence has many and nearly all are out of the question, only those are kept
+that matter: what is dropped has, all together, a probability of at most `MAX_LOSS` in a sentence.
+The distribution that comes back is the teacher's given that no dropped span is there.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -12,13 +16,16 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc
 
-from ..structures import LinearChain, Structure, Token
+from ..structures import FlatSpans, LinearChain, LocalSpans, Structure, Token
 from ..structures.base import array_module, to_host
 from ..structures.packing import Packing
-from .parts import LabelSequences, scores_of
+from .parts import SPANS, Distribution, scores_of
 
 USER_DATA_KEY = "spacy_skd.targets"
 LOWEST = -60_000.0  # the smallest potential that float16 keeps finite, with some room
+MAX_LOSS = 1e-3  # probability that a sentence has one of the spans that are not kept, at most
+SPAN = np.dtype([("token", "<u4"), ("width", "<u2"), ("label", "<u2"), ("score", "<f4")])
+"""A span that is kept: its first token in the document, tokens after it, column, score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +33,10 @@ class Teacher:
     """One component of a teacher pipeline, as far as its targets are concerned.
 
     component: name of the component whose distributions were stored.
-    kind: kind of structure, "token" or "chain".
+    kind: kind of structure, "token", "chain", "spans" (that do not overlap) or "local spans".
     labels: label names in the order of the columns.
-    tables: arrays that all documents share; of a chain "transitions" (L, L), "start", "end" (L,).
+    tables: arrays that all documents share; of a chain "transitions" (L, L), "start", "end" (L,),
+        of spans "max_width" (1,), the number of widths W.
     """
 
     component: str
@@ -36,24 +44,39 @@ class Teacher:
     labels: tuple[str, ...]
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def has_spans(self) -> bool:
+        """Whether its targets are spans that are kept, not rows of tokens."""
+        return "max_width" in self.tables
+
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The teacher's scores for one document: (n, L) float16, each row relative to its maximum.
+    """The teacher's scores for one document.
 
+    scores: (n, L) float16, each row relative to its maximum; of spans, those that are kept (K,),
+        `SPAN`, in the order of their tokens.
+    n_tokens: length of the document, if not that of `scores`.
     kept: what was computed from them and will be wanted again, by what it is.
     """
 
     teacher: Teacher
     scores: np.ndarray
+    n_tokens: int | None = None
     kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
-        return len(self.scores)
+        return len(self.scores) if self.n_tokens is None else self.n_tokens
 
     def slice(self, start: int, end: int) -> "Target":
-        """The target of tokens start..end-1."""
-        return Target(self.teacher, self.scores[start:end])
+        """The target of tokens start..end-1; spans that cross its ends are dropped."""
+        if not self.teacher.has_spans:
+            return Target(self.teacher, self.scores[start:end])
+        first = self.scores["token"].astype("int64")
+        inside = (first >= start) & (first + self.scores["width"] < end)
+        scores = self.scores[inside].copy()
+        scores["token"] -= start
+        return Target(self.teacher, scores, end - start)
 
 
 def describe(structure: Structure, component: str) -> Teacher:
@@ -69,14 +92,20 @@ def describe(structure: Structure, component: str) -> Teacher:
         return Teacher(component, "chain", tuple(labels), tables)
     if isinstance(structure, Token):
         return Teacher(component, "token", tuple(labels))
+    if isinstance(structure, SPANS):
+        tables = {"max_width": np.asarray([structure.max_width], dtype="<i8")}
+        kind = "spans" if isinstance(structure, FlatSpans) else "local spans"
+        return Teacher(component, kind, tuple(labels), tables)
     raise ValueError(
         f"The teacher component '{component}' gives {type(structure).__name__} distributions, "
-        "which cannot be stored; a token or chain model can."
+        "which cannot be stored; those of tokens, chains and spans can."
     )
 
 
-def stored_scores(structure: LabelSequences) -> list[np.ndarray]:
-    """Each sentence's scores as they are stored: (n, L) float16, row maximum 0."""
+def stored_scores(structure: Distribution) -> list[np.ndarray]:
+    """Each sentence's scores as they are stored, in the form of `Target.scores`."""
+    if isinstance(structure, SPANS):
+        return _kept_spans(structure)
     scores = to_host(scores_of(structure))
     if not scores.size:
         return [scores.astype("float16") for _ in structure.lengths]
@@ -84,9 +113,29 @@ def stored_scores(structure: LabelSequences) -> list[np.ndarray]:
     return np.split(relative, np.cumsum(structure.lengths)[:-1])
 
 
+def _kept_spans(structure: FlatSpans | LocalSpans) -> list[np.ndarray]:
+    """The spans of each sentence without the least probable, of `MAX_LOSS` together."""
+    scores, marginals = to_host(structure.scores), to_host(structure.marginals())
+    tokens, widths, labels = np.nonzero(marginals > 0)
+    probs = marginals[tokens, widths, labels].astype("float64")
+    offsets = to_host(structure.packing.offsets)
+    sentences = to_host(structure.packing.sentences)[tokens]
+    order = np.lexsort((probs, sentences))
+    # The probability of each span and all less probable ones of its sentence.
+    totals = np.cumsum(probs[order])
+    firsts = np.searchsorted(sentences[order], np.arange(len(structure.lengths)))
+    before = np.concatenate([[0.0], totals])[firsts]
+    chosen = np.sort(order[totals - before[sentences[order]] > MAX_LOSS])
+    spans = np.empty(len(chosen), dtype=SPAN)
+    spans["token"] = tokens[chosen] - offsets[sentences[chosen]]
+    spans["width"], spans["label"] = widths[chosen], labels[chosen]
+    spans["score"] = scores[tokens[chosen], widths[chosen], labels[chosen]]
+    return np.split(spans, np.searchsorted(sentences[chosen], np.arange(1, len(offsets) - 1)))
+
+
 def collate(
     targets: Sequence[Target], like: np.ndarray, packing: Packing | None = None
-) -> LabelSequences:
+) -> Distribution:
     """The distributions of several targets of one teacher.
 
     like: an array of the wanted kind (numpy or cupy) and dtype.
@@ -94,12 +143,28 @@ def collate(
     """
     teacher = targets[0].teacher
     xp = array_module(like)
-    scores = xp.asarray(np.concatenate([target.scores for target in targets]), dtype=like.dtype)
     lengths = np.asarray([len(target) for target in targets], dtype="int32")
+    if teacher.has_spans:
+        scores = xp.asarray(_dense_spans(targets, lengths, like.dtype))
+        kind = FlatSpans if teacher.kind == "spans" else LocalSpans
+        return kind(scores, lengths, labels=teacher.labels, packing=packing)
+    scores = xp.asarray(np.concatenate([target.scores for target in targets]), dtype=like.dtype)
     if teacher.kind == "token":
         return Token(scores, lengths, labels=teacher.labels, packing=packing)
     tables = {name: xp.asarray(table, dtype=like.dtype) for name, table in teacher.tables.items()}
     return LinearChain(scores, **tables, lengths=lengths, labels=teacher.labels, packing=packing)
+
+
+def _dense_spans(targets: Sequence[Target], lengths: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Scores (N, W, R), -inf for what was not kept."""
+    teacher = targets[0].teacher
+    shape = (int(lengths.sum()), int(teacher.tables["max_width"][0]), len(teacher.labels))
+    scores = np.full(shape, -np.inf, dtype=dtype)
+    spans = np.concatenate([target.scores for target in targets])
+    starts = np.cumsum(lengths) - lengths
+    shifts = np.repeat(starts, [len(target.scores) for target in targets])
+    scores[spans["token"] + shifts, spans["width"], spans["label"]] = spans["score"]
+    return scores
 
 
 def set_target(doc: Doc, target: Target) -> None:

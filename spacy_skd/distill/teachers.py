@@ -16,12 +16,13 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ..structures import LinearChain, SentenceError, Token
+from ..structures import FlatSpans, LinearChain, LocalSpans, SentenceError, Token
+from ..structures.base import to_host
 from .manifest import TeacherInfo
-from .parts import LabelSequences
+from .parts import Distribution
 from .targets import Teacher, describe, stored_scores
 
-Reader = Callable[[list[Doc]], LabelSequences]
+Reader = Callable[[list[Doc]], Distribution]
 """Reads the distributions of a batch of documents, one sentence a document."""
 PlaceT = TypeVar("PlaceT")
 
@@ -35,7 +36,7 @@ RETRAIN = (
 def predicts_structure(component: Any) -> Reader | None:
     """Components whose `predict` gives a structure, as those of this package do."""
     predict = getattr(component, "predict", None)
-    if predict is None or not isinstance(predict([]), (Token, LinearChain)):
+    if predict is None or not isinstance(predict([]), (Token, LinearChain, FlatSpans, LocalSpans)):
         return None
     return predict
 
@@ -183,19 +184,20 @@ class TeacherReader:
         if name != self._rest[-1]:
             component: Any = self._nlp.get_pipe(name)
             component.set_annotations(docs, structure)
-        for (doc, entry), scores in zip(batch, stored_scores(structure)):
-            if np.isnan(scores).any():
+        stored, lengths = stored_scores(structure), to_host(structure.lengths).tolist()
+        for (doc, entry), scores, length in zip(batch, stored, lengths):
+            if np.isnan(scores["score"] if scores.dtype.names else scores).any():
                 raise _fault(name, doc, entry, "it gives scores that are not numbers")
-            if len(scores) != entry.n_tokens:
+            if length != entry.n_tokens:
                 raise ValueError(
                     f"A component before '{name}' changes the tokens of {entry.place}: it had "
-                    f"{entry.n_tokens}, now {len(scores)}. Remove that component from the teacher: "
+                    f"{entry.n_tokens}, now {length}. Remove that component from the teacher: "
                     "a student could not use its targets."
                 )
             entry.scores[name] = scores
 
 
-def _describe(structure: LabelSequences, name: str) -> Teacher:
+def _describe(structure: Distribution, name: str) -> Teacher:
     teacher = describe(structure, name)
     for table, values in teacher.tables.items():
         if np.isnan(values).any():

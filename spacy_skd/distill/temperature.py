@@ -8,9 +8,9 @@ of any distribution.
 
 from typing import Any, Literal, TypeAlias
 
-from ..structures import LinearChain, Token
+from ..structures import FlatSpans, LinearChain, LocalSpans, Token
 from ..structures.base import Floats2d, Floats3d, array_module
-from .parts import LabelSequences
+from .parts import Distribution
 
 Scope: TypeAlias = Literal["global", "local"]
 SCOPES: tuple[Scope, ...] = ("global", "local")
@@ -24,7 +24,7 @@ def check_temperature(temperature: float, scope: str = "global") -> None:
         raise ValueError(f"The temperature_scope is one of {', '.join(SCOPES)}, not '{scope}'.")
 
 
-def temper(structure: LabelSequences, temperature: float) -> LabelSequences:
+def temper(structure: Distribution, temperature: float) -> Distribution:
     """The distribution whose scores are divided by a temperature."""
     if temperature == 1.0:
         return structure
@@ -43,7 +43,10 @@ def temper(structure: LabelSequences, temperature: float) -> LabelSequences:
             structure.end / temperature,
             **rest,
         )
-    raise TypeError(f"{type(structure).__name__} cannot be tempered.")
+    if isinstance(structure, FlatSpans):
+        outside = None if structure.outside is None else structure.outside / temperature
+        return FlatSpans(structure.scores / temperature, outside=outside, **rest)
+    return LocalSpans(structure.scores / temperature, **rest)
 
 
 def temper_marginals(marginals: Any, temperature: float) -> Any:

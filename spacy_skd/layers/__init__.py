@@ -2,6 +2,15 @@
 
 from .chain_potentials import chain_potentials
 from .labels import get_labels, set_labels
+from .span_scores import span_scores
+from .span_structure import span_structure
 from .token_scores import token_scores
 
-__all__ = ["chain_potentials", "get_labels", "set_labels", "token_scores"]
+__all__ = [
+    "chain_potentials",
+    "get_labels",
+    "set_labels",
+    "span_scores",
+    "span_structure",
+    "token_scores",
+]

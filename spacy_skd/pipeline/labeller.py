@@ -14,11 +14,11 @@ from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, Ragged, set_dropout_rate
 
 from ..distill.objectives import Objective
-from ..distill.parts import Parts
+from ..distill.parts import Distribution, Parts
 from ..distill.projection import check_same_labels
 from ..distill.targets import Target, get_target
 from ..layers import get_labels, set_labels
-from ..structures import LinearChain, SentenceError, Token
+from ..structures import SentenceError
 
 HINT = (
     "If scores are not numbers, training has diverged or the weights are damaged: try a lower "
@@ -34,12 +34,15 @@ class SequenceLabeller(TrainablePipe):
     `set_annotations`.
     """
 
-    biluo = False  # whether the model's labels follow the BILUO scheme
+    @property
+    def biluo(self) -> bool:
+        """Whether the model's labels follow the BILUO scheme."""
+        return False
 
     def __init__(
         self,
         vocab: Vocab,
-        model: Model[list[Doc], Token | LinearChain],
+        model: Model[list[Doc], Any],
         name: str,
         *,
         objective: Objective,
@@ -90,7 +93,7 @@ class SequenceLabeller(TrainablePipe):
 
     # --- prediction
 
-    def predict(self, docs: Iterable[Doc]) -> Token | LinearChain:
+    def predict(self, docs: Iterable[Doc]) -> Distribution:
         """The distribution over the label sequences of each document, without modifying it."""
         docs = list(docs)
         if any(len(doc) for doc in docs):
@@ -137,9 +140,7 @@ class SequenceLabeller(TrainablePipe):
         self.model.finish_update(sgd)
         self.objective.finish_step()
 
-    def get_loss(
-        self, examples: Iterable[Example], scores: Token | LinearChain
-    ) -> tuple[float, Parts]:
+    def get_loss(self, examples: Iterable[Example], scores: Distribution) -> tuple[float, Parts]:
         """Loss and gradient of a batch under the component's objective.
 
         Raises ValueError, naming the document, where annotation or target do not fit the model.
@@ -172,7 +173,7 @@ class SequenceLabeller(TrainablePipe):
         target = get_target(example.reference, self.name)
         if target is None:
             return None
-        check_same_labels(target.teacher.labels, self.column_labels(), self.name)
+        check_same_labels(self.labels_of_columns(target.teacher.labels), self.labels, self.name)
         if len(target) != len(example.predicted):
             raise ValueError(
                 f"The teacher's target for component '{self.name}' has {len(target)} tokens, "

@@ -1,7 +1,8 @@
-"""`skd_ner`: entities as a distribution over label sequences, written to doc.ents or doc.spans."""
+"""`skd_ner`: entities as a distribution over label sequences or spans, written to doc.ents or
+doc.spans."""
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,16 @@ from thinc.api import Config, Model
 
 from ..distill.annotation import MISSING
 from ..distill.objectives import Objective
-from ..structures import (
-    LinearChain,
-    Token,
-    as_potentials,
-    biluo_labels,
-    entity_labels,
-    legal_moves,
+from ..structures import LocalSpans, biluo_labels, entity_labels
+from ..structures.biluo import is_biluo
+from .entity_decoding import (
+    Entities,
+    EntityDistribution,
+    best_entities,
+    columns_of_span,
+    constrain,
+    nested_entities,
 )
-from ..structures.base import array_module
 from .labeller import SequenceLabeller, name_of, same_tokens
 
 IN, OUT, BEGIN = 1, 2, 3  # spaCy's codes of Token.ent_iob; 0 is missing
@@ -52,26 +54,35 @@ DEFAULT_CONFIG = Config().from_str(default_config)
 @Language.factory(
     "skd_ner",
     assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
-    default_config={**DEFAULT_CONFIG, "spans_key": None},
+    default_config={**DEFAULT_CONFIG, "spans_key": None, "threshold": 0.5},
     default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
 )
 def make_ner(
     nlp: Language,
     name: str,
-    model: Model[list[Doc], Token | LinearChain],
+    model: Model[list[Doc], EntityDistribution],
     objective: Objective,
     spans_key: str | None,
+    threshold: float,
     scorer: Callable | None,
 ) -> "EntityRecognizer":
     """Construct an entity recogniser.
 
-    model: documents to distributions over BILUO labels, for instance spacy-skd.LinearChainCRF.v1.
+    model: documents to distributions over BILUO labels or spans, for instance
+        spacy-skd.LinearChainCRF.v1.
     objective: loss, for instance spacy-skd.StructuralKD.v1.
     spans_key: read and write doc.spans[spans_key] instead of doc.ents.
+    threshold: the least probability of a span, for models whose spans may be nested.
     scorer: scoring method.
     """
     return EntityRecognizer(
-        nlp.vocab, model, name, objective=objective, scorer=scorer, spans_key=spans_key
+        nlp.vocab,
+        model,
+        name,
+        objective=objective,
+        scorer=scorer,
+        spans_key=spans_key,
+        threshold=threshold,
     )
 
 
@@ -98,23 +109,67 @@ def score_entities(
 
 
 class EntityRecognizer(SequenceLabeller):
-    """Entities by exact decoding of a distribution over BILUO label sequences.
+    """Entities by exact decoding of a distribution over BILUO label sequences or over spans.
 
     Entities that a document has already are kept and the rest is decoded around them; tokens of a
     `blocked` span, and tokens set to outside in a document where others are still missing, stay
     outside. No entity begins or ends with whitespace.
     """
 
-    biluo = True
+    @property
+    def biluo(self) -> bool:
+        """Whether the model labels tokens, by the BILUO scheme, or spans."""
+        return self.max_width is None
+
+    @property
+    def max_width(self) -> int | None:
+        """Tokens of the longest span that the model can predict; None: there is no limit."""
+        structure = self.model.get_ref("structure")
+        return structure.get_dim("nW") if structure.has_dim("nW") else None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model is trained span by span, on spans that may be nested."""
+        return self.model.get_ref("structure").attrs.get("loss") == "local"
 
     def column_labels(self) -> Sequence[str]:
-        return biluo_labels(self.labels)
+        return biluo_labels(self.labels) if self.biluo else self.labels
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        """Prepare the model for training; see `SequenceLabeller.initialize`.
+
+        Warns if there are gold entities that are wider than the model can predict.
+        """
+        super().initialize(get_examples, nlp=nlp, labels=labels)
+        if self.max_width is None:
+            return
+        widths = [
+            len(span)
+            for example in get_examples()
+            for span in self._spans(example.reference) or ()
+            if span.label_
+        ]
+        wide = sum(width > self.max_width for width in widths)
+        if wide:
+            warnings.warn(
+                f"The component '{self.name}' predicts entities of up to {self.max_width} tokens, "
+                f"but {wide:,} of the {len(widths):,} in the training documents are wider, the "
+                f"widest of {max(widths)} tokens. It does not learn these: their tokens count as "
+                "not annotated. Raise max_width of its model to include them.",
+                stacklevel=2,
+            )
 
     def labels_of(self, doc: Doc) -> Iterable[str]:
         return {span.label_ for span in self._spans(doc) or () if span.label_}
 
     def labels_of_columns(self, columns: Sequence[str]) -> Iterable[str]:
-        return entity_labels(columns)
+        return entity_labels(columns) if all(map(is_biluo, columns)) else columns
 
     def _spans(self, doc: Doc) -> Iterable[Span] | None:
         """A gold document's entities, or None where they are not annotated at all."""
@@ -125,75 +180,74 @@ class EntityRecognizer(SequenceLabeller):
 
     # --- prediction
 
-    def set_annotations(self, docs: Iterable[Doc], scores: Token | LinearChain) -> None:
-        """Write the best legal label sequence of each document, around what is set already."""
+    def set_annotations(self, docs: Iterable[Doc], scores: EntityDistribution) -> None:
+        """Write the best entities of each document, around what is set already."""
         docs = list(docs)
         key = self.cfg["spans_key"]
         preset = [_preset_tokens(doc) if key is None else None for doc in docs]
-        spans_of_docs = self._decode(docs, self._constrain(docs, scores, preset))
-        for doc, spans, codes in zip(docs, spans_of_docs, preset):
+        constrained = self._constrain(docs, scores, preset)
+        with self._naming(docs):
+            if key is not None and isinstance(constrained, LocalSpans):
+                entities = nested_entities(constrained, self.cfg["threshold"])
+            else:
+                entities = best_entities(constrained)
+        for doc, spans, codes in zip(docs, self._as_spans(docs, entities), preset):
             if key is not None:
                 doc.spans[key] = spans
             elif codes is None:
                 doc.set_ents(spans)
             else:
                 _add_entities(doc, spans)
+        if key is not None and entities.scores is not None:
+            counts = np.bincount(entities.documents, minlength=len(docs))
+            for doc, probs in zip(docs, np.split(entities.scores, np.cumsum(counts)[:-1])):
+                doc.spans[key].attrs["scores"] = probs
 
-    def _decode(self, docs: list[Doc], scores: Token | LinearChain) -> list[list[Span]]:
-        labels = tuple(self.column_labels())
-        if isinstance(scores, Token):
-            xp = array_module(scores.scores)
-            moves = [xp.asarray(potential) for potential in _legal_potentials(labels)]
-            scores = LinearChain.from_token(scores, *moves)
-        with self._naming(docs):
-            best = scores.argmax()
-        begins, ends, types = _columns(labels)
-        columns = np.concatenate([*best, np.empty(0, dtype=np.int64)]).astype(np.int64)
-        starts, lasts = np.flatnonzero(begins[columns]), np.flatnonzero(ends[columns])
+    def _as_spans(self, docs: list[Doc], entities: Entities) -> list[list[Span]]:
         ids = [self.vocab.strings.add(label) for label in self.labels]
-        offsets = np.concatenate([[0], np.cumsum([len(doc) for doc in docs])])
         spans: list[list[Span]] = [[] for _ in docs]
-        numbers = np.searchsorted(offsets, starts, side="right") - 1
-        first, last = starts - offsets[numbers], lasts - offsets[numbers]
-        for number, start, end, type_ in zip(
-            numbers.tolist(), first.tolist(), (last + 1).tolist(), types[columns[starts]].tolist()
-        ):
-            spans[number].append(Span(docs[number], start, end, label=ids[type_]))
+        for number, start, last, label in zip(*(column.tolist() for column in entities[:4])):
+            spans[number].append(Span(docs[number], start, last + 1, label=ids[label]))
         return spans
 
     def _constrain(
-        self, docs: list[Doc], scores: Token | LinearChain, preset: list[np.ndarray | None]
-    ) -> Token | LinearChain:
+        self,
+        docs: list[Doc],
+        scores: EntityDistribution,
+        preset: list[np.ndarray | None],
+    ) -> EntityDistribution:
         """The distributions given what the documents have set already, and their whitespace."""
         spaces = np.concatenate([doc.to_array("IS_SPACE") for doc in docs] or [np.zeros(0)]) != 0
         if not spaces.any() and all(codes is None for codes in preset):
             return scores
-        labels = tuple(self.column_labels())
         known = np.full(len(spaces), MISSING)
         offset = 0
         for doc, codes in zip(docs, preset):
             if codes is not None:
                 known[offset : offset + len(doc)] = codes
                 for entity in doc.ents:
-                    if entity.label_ in self.labels:
-                        columns = _columns_of_span(len(entity), self.labels.index(entity.label_))
+                    if entity.label_ in self.labels and self._fits(len(entity)):
+                        columns = columns_of_span(len(entity), self.labels.index(entity.label_))
                         known[offset + entity.start : offset + entity.end] = columns
             offset += len(doc)
-        free = known[:, None] == MISSING
-        begins, ends, _ = _columns(labels)
-        fits_space = ~spaces[:, None] | ~(begins | ends)
-        allowed = np.where(free, fits_space, known[:, None] == np.arange(len(labels)))
-        potentials = scores.scores if isinstance(scores, Token) else scores.emissions
-        return scores.restrict(array_module(potentials).asarray(allowed))
+        return constrain(scores, known, spaces)
 
     # --- annotation
 
     def get_annotation(self, example: Example) -> np.ndarray:
-        """Gold BILUO column of each predicted token (n,), −1 where the annotation is missing."""
+        """Gold BILUO column of each predicted token (n,), −1 where the annotation is missing; of a
+        model that is trained span by span, a number a span (n, W) (`distill.annotation`)."""
+        if self.is_local:
+            return self._annotation_of_single_spans(example)
         if self.cfg["spans_key"] is not None:
-            return self._annotation_of_spans(example)
-        if not same_tokens(example):
-            return self._annotation_by_alignment(example)
+            annotation = self._annotation_of_spans(example)
+        elif not same_tokens(example):
+            annotation = self._annotation_by_alignment(example)
+        else:
+            annotation = self._annotation_of_entities(example)
+        return annotation if self.max_width is None else without_wide(annotation, self.max_width)
+
+    def _annotation_of_entities(self, example: Example) -> np.ndarray:
         codes, types = example.reference.to_array(["ENT_IOB", "ENT_TYPE"]).T
         annotation = np.where(codes == 0, MISSING, 0)
         entity = ((codes == IN) | (codes == BEGIN)) & (types != 0)
@@ -213,7 +267,7 @@ class EntityRecognizer(SequenceLabeller):
         return annotation
 
     def _annotation_by_alignment(self, example: Example) -> np.ndarray:
-        column = {label: number for number, label in enumerate(self.column_labels())}
+        column = {label: number for number, label in enumerate(biluo_labels(self.labels))}
         annotation = np.full(len(example.predicted), MISSING)
         for token, tag in enumerate(example.get_aligned_ner()):
             if tag is not None and tag != "-" and tag != "":
@@ -235,17 +289,45 @@ class EntityRecognizer(SequenceLabeller):
             if taken[span.start : span.end].any():
                 raise ValueError(
                     f"The spans '{self.cfg['spans_key']}' of {name_of(example.reference)} overlap "
-                    f"at '{span.text}'. A token or chain model of '{self.name}' takes spans that "
-                    "do not overlap; remove one of them."
+                    f"at '{span.text}', but the model of '{self.name}' predicts spans that do not. "
+                    "Remove one of them, or use the architecture spacy-skd.SpanBiaffine.v1 with "
+                    'loss = "local", which learns overlapping spans.'
                 )
             taken[span.start : span.end] = True
             places = [span] if aligned else example.get_aligned_spans_y2x([span])
             if not places:  # its ends are within tokens: nothing is known of these
                 annotation[example.alignment.y2x[span.start : span.end]] = MISSING
             for place in places:
-                columns = _columns_of_span(len(place), self.labels.index(span.label_))
+                columns = columns_of_span(len(place), self.labels.index(span.label_))
                 annotation[place.start : place.end] = columns
         return annotation
+
+    def _annotation_of_single_spans(self, example: Example) -> np.ndarray:
+        n_tokens, width = len(example.predicted), self.max_width or 0
+        spans = self._spans(example.reference)
+        if spans is None:
+            return np.full((n_tokens, width), MISSING)
+        annotation = np.zeros((n_tokens, width), dtype=np.int64)
+        if self.cfg["spans_key"] is None:
+            codes = example.get_aligned("ENT_IOB")
+            touch(annotation, np.asarray([code in (None, 0) for code in codes]))
+        aligned = same_tokens(example)
+        for span in spans:
+            if span.label_ not in self.labels:
+                raise self._unknown_label(span.label_, example)
+            places = [span] if aligned else example.get_aligned_spans_y2x([span], True)
+            if not places:  # its ends are within tokens: nothing is known of these
+                within = np.zeros(n_tokens, dtype=bool)
+                within[example.alignment.y2x[span.start : span.end]] = True
+                touch(annotation, within)
+            for place in places:
+                if self._fits(len(place)):
+                    number = 1 + self.labels.index(span.label_)
+                    annotation[place.start, len(place) - 1] = number
+        return annotation
+
+    def _fits(self, width: int) -> bool:
+        return self.max_width is None or width <= self.max_width
 
     def _unknown_label(self, label: str, example: Example) -> ValueError:
         return ValueError(
@@ -253,6 +335,24 @@ class EntityRecognizer(SequenceLabeller):
             f"'{self.name}' does not know (it knows {', '.join(self.labels)}). Remove the label "
             "from the data, or train a new component on all the labels."
         )
+
+
+def without_wide(annotation: np.ndarray, max_width: int) -> np.ndarray:
+    """BILUO columns in which the tokens of wider entities count as not annotated."""
+    position = np.where(annotation > 0, (annotation - 1) % 4, -1)
+    firsts, lasts = np.flatnonzero(position == 0), np.flatnonzero(position == 2)
+    for first, last in zip(firsts.tolist(), lasts.tolist()):
+        if last - first >= max_width:
+            annotation[first : last + 1] = MISSING
+    return annotation
+
+
+def touch(annotation: np.ndarray, unknown: np.ndarray) -> None:
+    """Mark all spans (n, W) with a token of which nothing is known (n,) as not annotated."""
+    counts = np.concatenate([[0], np.cumsum(unknown)])
+    for width in range(min(annotation.shape[1], len(unknown))):
+        touched = counts[width + 1 :] > counts[: len(unknown) - width]
+        annotation[: len(unknown) - width, width][touched] = MISSING
 
 
 def _preset_tokens(doc: Doc) -> np.ndarray | None:
@@ -279,25 +379,3 @@ def _add_entities(doc: Doc, spans: Iterable[Span]) -> None:
     codes, types = doc.to_array(["ENT_IOB", "ENT_TYPE"]).T
     blocked = np.flatnonzero((codes == BEGIN) & (types == 0)).tolist()
     doc.set_ents([*kept, *new], blocked=[doc[token : token + 1] for token in blocked])
-
-
-def _columns_of_span(length: int, number: int) -> list[int]:
-    """BILUO columns of an entity of so many tokens whose label has this number."""
-    first = 4 * number
-    if length == 1:
-        return [first + 4]
-    return [first + 1, *[first + 2] * (length - 2), first + 3]
-
-
-@lru_cache(maxsize=64)
-def _columns(labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each column: whether an entity begins with it, whether one ends, number of its label."""
-    begins = np.asarray([label[0] in "BU" for label in labels])
-    ends = np.asarray([label[0] in "LU" for label in labels])
-    types = np.asarray([max(0, (column - 1) // 4) for column in range(len(labels))])
-    return begins, ends, types
-
-
-@lru_cache(maxsize=64)
-def _legal_potentials(labels: tuple[str, ...]) -> tuple[np.ndarray, ...]:
-    return tuple(as_potentials(mask, "float32") for mask in legal_moves(labels))

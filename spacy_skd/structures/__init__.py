@@ -12,13 +12,17 @@ from .biluo import (
 )
 from .candidates import Candidates, CandidateTokens
 from .chain import ChainMarginals, LinearChain
+from .local_spans import LocalSpans
+from .spans import FlatSpans
 from .token import Token
 
 __all__ = [
     "CandidateTokens",
     "Candidates",
     "ChainMarginals",
+    "FlatSpans",
     "LinearChain",
+    "LocalSpans",
     "SentenceError",
     "Structure",
     "Token",

@@ -17,6 +17,7 @@ Floats3d: TypeAlias = npt.NDArray[Any]
 Ints1d: TypeAlias = npt.NDArray[np.int64]
 Bools1d: TypeAlias = npt.NDArray[np.bool_]
 Bools2d: TypeAlias = npt.NDArray[np.bool_]
+Bools3d: TypeAlias = npt.NDArray[np.bool_]
 Scored: TypeAlias = list[tuple[list[int], float]]
 """Outputs of one sentence with their log-probabilities, best first."""
 
@@ -125,6 +126,20 @@ def as_labels(labels: Sequence[str] | None, n_labels: int) -> tuple[str, ...] | 
     if len(labels) != n_labels:
         raise ValueError(f"There are scores for {n_labels} labels, but {len(labels)} label names")
     return tuple(labels)
+
+
+def as_weights(weights: Any, scores: npt.NDArray[Any], n_sentences: int) -> Floats1d:
+    """Weights of the sentences (B,) where the scores are and in their dtype.
+
+    Raises ValueError for another shape.
+    """
+    weights = array_module(scores).asarray(weights, dtype=scores.dtype)
+    if weights.shape != (n_sentences,):
+        raise ValueError(
+            f"There should be one weight for each of the {n_sentences} sentences, "
+            f"but the weights have the shape {weights.shape}"
+        )
+    return weights
 
 
 def check_scores(scores: npt.NDArray[Any], lengths: Ints1d, name: str) -> None:

@@ -150,6 +150,10 @@ class Candidates:
         indicators[listed[listed >= 0]] = 1
         return self._split(indicators)
 
+    def are_sets(self) -> bool:
+        """Whether the outputs are sets (of spans), not sequences."""
+        return any(isinstance(outputs[0], (set, frozenset)) for outputs in self.outputs)
+
     def select(self, sentences: Ints1d | Sequence[int]) -> Candidates:
         """Only the given sentences of the batch, in the given order."""
         chosen = to_host(sentences).astype(np.int64, copy=False).tolist()
@@ -187,13 +191,15 @@ class Candidates:
         flat = np.asarray(columns)[self.tokens.labels]
         shapes = zip(self.counts.tolist(), self.lengths.tolist())
         sizes = np.cumsum(self.counts * self.lengths)[:-1]
-        return Candidates(
-            [rows.reshape(shape) for rows, shape in zip(np.split(flat, sizes), shapes)],
-            self._split(self.log_weights),
-            labels,
-            lengths=self.lengths,
-            n_labels=n_labels,
-        )
+        outputs = [rows.reshape(shape) for rows, shape in zip(np.split(flat, sizes), shapes)]
+        return self.with_outputs(outputs, labels, n_labels)
+
+    def with_outputs(
+        self, outputs: Sequence[Any], labels: Sequence[str] | None, n_labels: int | None = None
+    ) -> Candidates:
+        """The same weights for the same outputs, written otherwise."""
+        weights = self._split(self.log_weights)
+        return Candidates(outputs, weights, labels, lengths=self.lengths, n_labels=n_labels)
 
     @cached_property
     def _weights(self) -> Floats1d:

@@ -22,6 +22,7 @@ from .base import (
     as_labels,
     as_lengths,
     as_scores,
+    as_weights,
     cells_of,
     check_potentials,
     check_scores,
@@ -33,6 +34,7 @@ from .base import (
 )
 from .chain_log import LogPasses
 from .chain_scaled import ScaledPasses
+from .chain_spans import span_columns, span_marginals, span_pairs
 from .kbest import chain_kbest, check_k
 from .packing import Packing
 from .token import Token
@@ -182,6 +184,21 @@ class LinearChain:
         for part in exact:
             pairs[part.tokens] = part.passes.pair_marginals()
         return pairs
+
+    def span_marginals(self, max_width: int) -> Floats3d:
+        """The probability of every entity of at most `max_width` tokens, (N, max_width, R).
+
+        [i, w, r] is the entity of the tokens i..i+w of i's sentence with the r-th entity label.
+        Raises ValueError for labels that are not `biluo_labels` of some entity labels.
+        """
+        columns = span_columns(self.labels, max_width)
+        pairs = span_pairs(columns)
+        exact = self._exact
+        tokens, inner = self._passes.token_marginals(), self._passes.marginals_of_pairs(*pairs)
+        for part in exact:
+            tokens[part.tokens] = part.passes.token_marginals()
+            inner[part.tokens] = part.passes.marginals_of_pairs(*pairs)
+        return span_marginals(tokens, inner, columns, max_width)
 
     def expected_pairs(self, table: Floats2d) -> Floats1d:
         """The expected sum of `table` (L, L), [from, to], over a sentence's neighbours, (B,).
@@ -376,14 +393,7 @@ class LinearChain:
     def _as_weights(self, weights: Floats1d | None) -> Floats1d | None:
         if weights is None:
             return None
-        xp = array_module(self.emissions)
-        weights = xp.asarray(weights, dtype=self.emissions.dtype)
-        if weights.shape != (len(self.lengths),):
-            raise ValueError(
-                f"There should be one weight for each of the {len(self.lengths)} sentences, "
-                f"but the weights have the shape {weights.shape}"
-            )
-        return weights
+        return as_weights(weights, self.emissions, len(self.lengths))
 
     def _as_table(self, table: Floats2d) -> Floats2d:
         shape = (self.n_labels, self.n_labels)

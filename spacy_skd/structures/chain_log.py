@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import Floats1d, Floats2d, Floats3d, array_module
+from .base import Floats1d, Floats2d, Floats3d, Ints1d, array_module
 
 if TYPE_CHECKING:
     from .chain import LinearChain
@@ -58,6 +58,18 @@ class LogPasses:
         for now, pairs in self._pairs():
             marginals[self.packing.rows[now]] = pairs
         return marginals
+
+    def marginals_of_pairs(self, sources: Ints1d, targets: Ints1d) -> Floats2d:
+        """μ_i(y', y) of P pairs of labels, (N, P) in flat order; zeros at the first tokens."""
+        xp, packing = array_module(self.alpha), self.packing
+        sources, targets = xp.asarray(sources), xp.asarray(targets)
+        arriving = (self.emissions + self.beta - self._row_log_z)[packing.n_alive :]
+        scores = self.alpha.take(packing.previous, axis=0).take(sources, axis=1)
+        scores += self.transitions[sources, targets]
+        scores += arriving.take(targets, axis=1)
+        pairs = xp.zeros((packing.n_tokens, len(sources)))
+        pairs[packing.rows[packing.n_alive :]] = xp.exp(scores)
+        return pairs
 
     def expected_pairs(self, table: Floats2d) -> Floats1d:
         """Σ_i Σ μ_i(y', y) table[y', y], (B,), 0·(-inf) = 0."""

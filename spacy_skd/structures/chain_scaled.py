@@ -152,6 +152,17 @@ class ScaledPasses:
         )
         return pairs
 
+    def marginals_of_pairs(self, sources: Ints1d, targets: Ints1d) -> Floats2d:
+        """μ_i(y', y) of P pairs of labels, (N, P) in flat order; zeros at the first tokens."""
+        xp = array_module(self.alpha)
+        sources, targets = xp.asarray(sources), xp.asarray(targets)
+        before, now = self._pair_factors()
+        pairs = xp.zeros((self.packing.n_tokens, len(sources)), dtype=self.alpha.dtype)
+        pairs[self.packing.rows[self.packing.n_alive :]] = (
+            before.take(sources, axis=1) * self.moves[sources, targets] * now.take(targets, axis=1)
+        )
+        return pairs
+
     def expected_pairs(self, table: Floats2d) -> Floats1d:
         """Σ_i Σ μ_i(y', y) table[y', y], (B,) in float64, 0·(-inf) = 0."""
         xp = array_module(table)

@@ -3,7 +3,8 @@
 An output is read from its end to its start. It is a deviation of another one at a position, where
 it takes another label; to the right it copies it, to the left it follows the best way. So every
 output is the deviation of exactly one other, and the costs of all deviations of an output to the
-left of its own come from one chart: O(nL² + knL) for a chain, O(nL + nk²) for independent labels.
+left of its own come from one chart: O(nL² + knL) for a chain, O(nL + nk²) for independent labels,
+O(nWR + knWR) for spans.
 Runs on the host in float64.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .base import Floats2d, Ints1d, Scored
+from .span_outputs import ScoredSpans, SpanSet
 
 Sidetracks = Callable[[Ints1d, int], Floats2d]
 Follow = Callable[[Ints1d, int, int], Ints1d]
@@ -87,6 +89,53 @@ def chain_kbest(
     path = np.append(best, n_labels)
     found = _best_first(k, path, n_tokens, sidetracks, follow)
     return [(path[:-1].tolist(), log_prob - cost) for path, cost in found]
+
+
+def span_kbest(regrets: Floats2d, n_labels: int, k: int, log_prob: float) -> ScoredSpans:
+    """The `k` best sets of non-overlapping spans of one sentence.
+
+    regrets: (n, 1 + W·R) in float64, how much worse than the best way to the boundary after a token
+    each way there is, +inf if it is not possible: the token outside and then, by width and label,
+    the spans that end with it. log_prob: the log-probability of the best set.
+    """
+    n_tokens = len(regrets)
+    best = regrets.argmin(axis=1)
+
+    # A path has the last way of each step at the step's last token and -1 at its other tokens.
+    def sidetracks(path: Ints1d, limit: int) -> Floats2d:
+        reached = np.flatnonzero(path[:limit] >= 0)
+        costs = np.full((limit, regrets.shape[1]), np.inf)
+        costs[reached] = regrets[reached]
+        costs[reached, path[reached]] = np.inf
+        return costs
+
+    def follow(path: Ints1d, last: int, way: int) -> Ints1d:
+        path = path.copy()
+        while True:
+            first = last - _width(way, n_labels)
+            path[last] = way
+            path[first:last] = -1
+            last = first - 1
+            if last < 0 or path[last] >= 0:
+                return path
+            way = int(best[last])
+
+    path = np.full(n_tokens, -1)
+    if n_tokens:
+        path = follow(path, n_tokens - 1, int(best[-1]))
+    found = _best_first(k, path, n_tokens, sidetracks, follow)
+    return [(_spans(path, n_labels), log_prob - cost) for path, cost in found]
+
+
+def _width(way: int, n_labels: int) -> int:
+    """How many tokens before its last one a way is over."""
+    return max(way - 1, 0) // n_labels
+
+
+def _spans(path: Ints1d, n_labels: int) -> SpanSet:
+    lasts = np.flatnonzero(path > 0)
+    widths, labels = np.divmod(path[lasts] - 1, n_labels)
+    return frozenset(zip((lasts - widths).tolist(), lasts.tolist(), labels.tolist()))
 
 
 def _best_first(

@@ -41,7 +41,8 @@ def fill(writer, docs):
         for doc in docs:
             keys = writer.claim(doc)
             if keys:
-                writer.add(keys, {name: scores_for(doc, t) for name, t in TEACHERS.items()})
+                scores = {name: scores_for(doc, t) for name, t in TEACHERS.items()}
+                writer.add(keys, scores, len(doc))
             if writer.full:
                 writer.describe(TEACHERS)
                 writer.end_shard()

@@ -1,5 +1,7 @@
 """The architectures: documents in, distributions out, gradients back to the encoder."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import spacy
@@ -8,12 +10,21 @@ from spacy.tokens import Doc
 from spacy.util import registry
 from thinc.api import Config
 
-from spacy_skd.layers import set_labels
+from spacy_skd.layers import get_labels, set_labels
 from spacy_skd.models.linear_chain_crf import build_linear_chain_crf
 from spacy_skd.models.maxent import build_maxent
-from spacy_skd.structures import LinearChain, Token
+from spacy_skd.models.span_biaffine import build_span_biaffine
+from spacy_skd.structures import FlatSpans, LinearChain, LocalSpans, Token
 
-KINDS = {build_linear_chain_crf: LinearChain, build_maxent: Token}
+from ..test_package import run
+
+SPANS = partial(build_span_biaffine, max_width=3, hidden_width=6)
+KINDS = {
+    "chain": (build_linear_chain_crf, LinearChain),
+    "maxent": (build_maxent, Token),
+    "spans": (SPANS, FlatSpans),
+    "local spans": (partial(SPANS, loss="local"), LocalSpans),
+}
 LABELS = ["A", "B", "C"]
 
 
@@ -30,15 +41,26 @@ def encoder():
 
 
 @pytest.fixture(params=KINDS)
-def build(request):
+def kind(request):
     return request.param
 
 
 @pytest.fixture
+def build(kind):
+    return KINDS[kind][0]
+
+
+@pytest.fixture
 def model(build):
+    """An initialised model whose scores are not zero: span models begin there."""
     model = build(encoder())
     set_labels(model, LABELS)
     model.initialize()
+    rng = np.random.default_rng(4)
+    output_layer = model.get_ref("output_layer")
+    for name in output_layer.param_names:
+        shape = output_layer.get_param(name).shape
+        output_layer.set_param(name, rng.normal(scale=0.5, size=shape).astype("float32"))
     return model
 
 
@@ -48,12 +70,16 @@ def docs():
     return [nlp("Ada sees ships"), Doc(nlp.vocab), nlp("Bob"), nlp("old ships sail on")]
 
 
-def test_documents_become_distributions(model, build, docs):
+def test_documents_become_distributions(model, kind, docs):
     structure = model.predict(docs)
-    assert isinstance(structure, KINDS[build])
+    assert isinstance(structure, KINDS[kind][1])
     assert structure.lengths.tolist() == [3, 0, 1, 4]
     assert structure.labels == tuple(LABELS)
-    assert [len(output) for output in structure.argmax()] == [3, 0, 1, 4]
+    assert structure.n_labels == 3
+    shape = (8, 3, 3) if "spans" in kind else (8, 3)
+    scores = structure.emissions if kind == "chain" else structure.scores
+    assert scores.shape == shape and scores.any()
+    assert len(structure.argmax()) == 4
 
 
 def test_a_document_is_read_alone_as_in_a_batch(model, docs):
@@ -63,7 +89,7 @@ def test_a_document_is_read_alone_as_in_a_batch(model, docs):
     assert together[1] == 0
 
 
-def test_gradients_reach_every_parameter(model, docs):
+def test_gradients_reach_every_parameter(model, kind, docs):
     """Along the gradient, log Z changes by the gradient's squared length."""
     structure, backprop = model.begin_update(docs)
     backprop(structure.marginals())
@@ -72,8 +98,11 @@ def test_gradients_reach_every_parameter(model, docs):
     ]
     gradients = [node.get_grad(name).copy() for node, name in parameters]
     values = [node.get_param(name).copy() for node, name in parameters]
-    names = {f"{node.name} {name}" for node, name in parameters}
-    assert {"hashembed E", "linear W", "linear b"} <= names
+    output_layer = model.get_ref("output_layer")
+    found = {(node.id, name) for node, name in parameters}
+    assert {(output_layer.id, name) for name in output_layer.param_names} <= found
+    assert "hashembed" in {node.name for node, _ in parameters}
+    assert all(gradient.any() for gradient in gradients)
     squared = sum(float((gradient.astype("float64") ** 2).sum()) for gradient in gradients)
 
     def total(step: float) -> float:
@@ -85,12 +114,52 @@ def test_gradients_reach_every_parameter(model, docs):
     assert total(step) - total(-step) == pytest.approx(2 * step * squared, rel=0.05)
 
 
-def test_references(model):
+def test_references(model, kind):
     assert {"tok2vec", "output_layer", "structure"} <= set(model.ref_names)
-    assert model.get_ref("output_layer").get_dim("nI") == 16
+    assert model.get_ref("output_layer").get_dim("nI") == (12 if "spans" in kind else 16)
+    assert get_labels(model) == tuple(LABELS)
 
 
-@pytest.mark.parametrize("name", ["spacy-skd.LinearChainCRF.v1", "spacy-skd.MaxEnt.v1"])
+def test_saved_and_loaded(model, build, docs):
+    loaded = build(encoder()).from_bytes(model.to_bytes())
+    assert get_labels(loaded) == tuple(LABELS)
+    assert loaded.get_ref("output_layer").get_dim("nO") == 3
+    expected = model.predict(docs).log_partition()
+    assert (loaded.predict(docs).log_partition() == expected).all()
+
+
+def test_spans_are_predicted_without_torch(tmp_path, docs):
+    model = SPANS(encoder())
+    set_labels(model, LABELS)
+    model.initialize()
+    model.to_disk(tmp_path / "model")
+    code = """
+        from spacy.tokens import Doc
+        from spacy.vocab import Vocab
+
+        from spacy_skd.structures import FlatSpans
+        from tests.models.test_architectures import SPANS, encoder
+
+        model = SPANS(encoder()).from_disk(sys.argv[1])
+        assert isinstance(model.predict([Doc(Vocab(), words=["Ada"])]), FlatSpans)
+        assert not {"torch", "transformers", "spacy_transformers"} & set(sys.modules)
+        print("predicted")
+        """
+    done = run(code, str(tmp_path / "model"))
+    assert done.stdout.strip() == "predicted", done.stderr
+
+
+def test_a_width_that_was_not_trained():
+    """Widths are parameters: weights do not fit into a model with another number of them."""
+    model = build_span_biaffine(encoder(), max_width=3)
+    set_labels(model, LABELS)
+    with pytest.raises(ValueError, match="nW"):
+        build_span_biaffine(encoder(), max_width=4).from_bytes(model.to_bytes())
+
+
+@pytest.mark.parametrize(
+    "name", ["spacy-skd.LinearChainCRF.v1", "spacy-skd.MaxEnt.v1", "spacy-skd.SpanBiaffine.v1"]
+)
 def test_registered(name):
     config = f"""
     [model]

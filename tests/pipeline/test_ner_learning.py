@@ -279,7 +279,7 @@ def test_a_target_with_other_labels(ner):
     with pytest.raises(ValueError) as error:
         ner.update(examples)
     only_teacher, only_student = str(error.value).split("Only the student has")
-    assert "'ner'" in only_teacher and "U-ORG" in only_teacher and "U-LOC" in only_student
+    assert "'ner'" in only_teacher and "ORG" in only_teacher and "LOC" in only_student
 
 
 def test_labels_in_another_order_are_matched_by_name(ner):

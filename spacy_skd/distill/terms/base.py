@@ -6,10 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
-from ...structures import ChainMarginals, LinearChain
+from ...structures import ChainMarginals, LinearChain, Token
 from ...structures.base import Floats1d, Floats2d, array_module
 from ..annotation import spread
-from ..parts import LabelSequences, Parts, expected_parts, inner, scores_of, subtract
+from ..parts import Distribution, Parts, expected_parts, inner, scores_of, subtract
 from ..projection import condition, match_labels
 from ..targets import Target, collate, group_by_teacher
 from ..temperature import temper
@@ -19,7 +19,7 @@ class TeacherTerm(Protocol):
     """The teacher's part of an objective."""
 
     def __call__(
-        self, student: LabelSequences, targets: Sequence[Target | None], weights: Floats1d
+        self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
         """Σ_b weights_b L_b, and its gradient with respect to the student's scores.
 
@@ -36,12 +36,12 @@ class Lesson:
     targets: what they were made of. numbers: which sentences they are, (B',) on the host.
     """
 
-    student: LabelSequences
-    teacher: LabelSequences
+    student: Distribution
+    teacher: Distribution
     targets: list[Target]
     numbers: np.ndarray
 
-    def students(self) -> LabelSequences:
+    def students(self) -> Distribution:
         """The student's distributions over the same sentences."""
         if len(self.numbers) == len(self.student.lengths):
             return self.student
@@ -59,7 +59,7 @@ class Lesson:
 
 
 def lessons(
-    student: LabelSequences, targets: Sequence[Target | None], temperature: float = 1.0
+    student: Distribution, targets: Sequence[Target | None], temperature: float = 1.0
 ) -> Iterator[Lesson]:
     """What the teachers of a batch say at a temperature, teacher by teacher.
 
@@ -73,8 +73,25 @@ def lessons(
         yield Lesson(student, teacher, members, numbers)
 
 
+def label_sequences(structure: Distribution, objective: str) -> Token | LinearChain:
+    """The structure, if its outputs are label sequences; ValueError if not."""
+    if isinstance(structure, (Token, LinearChain)):
+        return structure
+    raise ValueError(
+        f"{objective} compares the labels of tokens, and {type(structure).__name__} has none. Use "
+        "spacy-skd.StructuralKD.v1, which serves all structures."
+    )
+
+
+def without_transitions(structure: Distribution) -> Token:
+    """The scores of single tokens as a distribution of their own."""
+    return Token(
+        scores_of(structure), structure.lengths, structure.labels, packing=structure.packing
+    )
+
+
 def cross_entropy_to(
-    wanted: Parts, student: LabelSequences, weights: Floats1d
+    wanted: Parts, student: Distribution, weights: Floats1d
 ) -> tuple[float, Parts]:
     """Σ_b weights_b log Z_b − ⟨wanted, s⟩ and its gradient, expected parts minus wanted ones.
 
@@ -84,7 +101,7 @@ def cross_entropy_to(
     return loss, subtract(expected_parts(student, weights), wanted)
 
 
-def token_parts(tokens: Floats2d, student: LabelSequences) -> Parts:
+def token_parts(tokens: Floats2d, student: Distribution) -> Parts:
     """Parts of which only those of single tokens (N, L) are not zero."""
     if not isinstance(student, LinearChain):
         return tokens

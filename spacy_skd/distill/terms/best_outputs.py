@@ -4,9 +4,12 @@ Training meets a sentence in every epoch; the search (exact, docs/math.md §2.2)
 as a tenth of a training step, the kept outputs 2 k bytes a token.
 """
 
+from typing import Any
+
 import numpy as np
 
 from ...structures import Candidates
+from ..parts import SPANS
 from .base import Lesson
 
 MAX_K = 50
@@ -22,12 +25,13 @@ def best_outputs(lesson: Lesson, k: int, *, temperature: float, uniform: bool) -
     targets, teacher = lesson.targets, lesson.teacher
     unknown = [number for number, target in enumerate(targets) if key not in target.kept]
     if unknown:
-        asked = teacher if len(unknown) == len(targets) else teacher.select(unknown)
+        asked: Any = teacher if len(unknown) == len(targets) else teacher.select(unknown)
         for number, scored in zip(unknown, asked.topk(k)):
-            targets[number].kept[key] = (
-                np.asarray([output for output, _ in scored], dtype="int16"),
-                np.asarray([log_prob for _, log_prob in scored]),
-            )
+            outputs: Any = [output for output, _ in scored]
+            if not isinstance(teacher, SPANS):
+                outputs = np.asarray(outputs, dtype="int16")
+            log_probs = np.asarray([log_prob for _, log_prob in scored])
+            targets[number].kept[key] = outputs, log_probs
     kept = [target.kept[key] for target in targets]
     return Candidates(
         [outputs for outputs, _ in kept],

@@ -6,13 +6,13 @@ Wang et al. 2020, "Structure-Level Knowledge Distillation For Multilingual Seque
 from collections.abc import Sequence
 from typing import Any
 
-from ...structures import LinearChain, Token
+from ...structures import LinearChain
 from ...structures.base import Floats1d, Floats2d, array_module
-from ..parts import LabelSequences, Parts, accumulate, per_token, scale
+from ..parts import Distribution, Parts, accumulate, per_token, scale
 from ..projection import project
 from ..targets import Target
 from ..temperature import Scope, check_temperature, temper, temper_marginals
-from .base import cross_entropy_to, lessons
+from .base import cross_entropy_to, label_sequences, lessons, without_transitions
 
 FLOOR = 1e-6
 """The student's probability below which its logarithm goes on as a straight line."""
@@ -35,20 +35,20 @@ class Posterior:
         self.local_temperature = temperature if temperature_scope == "local" else 1.0
 
     def __call__(
-        self, student: LabelSequences, targets: Sequence[Target | None], weights: Floats1d
+        self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
         temperature = self.temperature
-        student = temper(student, temperature)
+        student = temper(label_sequences(student, "PosteriorKD"), temperature)
         posteriors: Any = None
         for lesson in lessons(student, targets, temperature):
-            marginals = project(lesson.teacher, Token)
+            marginals = project(lesson.teacher, without_transitions(lesson.students()))
             marginals = temper_marginals(marginals, self.local_temperature)
-            marginals *= per_token(lesson.of_sentences(weights), lesson.teacher)
+            marginals = marginals * per_token(lesson.of_sentences(weights), lesson.students())
             posteriors = accumulate(posteriors, lesson.spread(marginals))
-        if isinstance(student, Token):
-            loss, gradient = cross_entropy_to(posteriors, student, weights)
-        else:
+        if isinstance(student, LinearChain):
             loss, gradient = chain_cross_entropy(posteriors, student)
+        else:
+            loss, gradient = cross_entropy_to(posteriors, student, weights)
         if temperature == 1.0:
             return loss, gradient
         return temperature**2 * loss, scale(gradient, temperature)

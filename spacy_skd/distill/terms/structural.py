@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from ...structures import Candidates, ChainMarginals, LinearChain, Token
 from ...structures.base import Floats1d, expectation
 from ..parts import (
-    LabelSequences,
+    Distribution,
     Parts,
     accumulate,
     expected_parts,
@@ -17,7 +17,7 @@ from ..parts import (
 from ..projection import project
 from ..targets import Target
 from ..temperature import Scope, check_temperature, temper, temper_marginals, temper_pairs
-from .base import Lesson, cross_entropy_to, lessons
+from .base import Lesson, cross_entropy_to, label_sequences, lessons
 from .best_outputs import MAX_K, best_outputs
 
 Take: TypeAlias = Literal["marginals", "top_k", "top_wk", "top_1"]
@@ -60,7 +60,7 @@ class Structural:
         self.is_local = temperature_scope == "local" and temperature != 1.0
 
     def __call__(
-        self, student: LabelSequences, targets: Sequence[Target | None], weights: Floats1d
+        self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
         if self.is_local:
             return self._local(student, targets, weights)
@@ -75,7 +75,7 @@ class Structural:
             return loss, gradient
         return temperature**2 * loss, scale(gradient, temperature)
 
-    def _taken(self, lesson: Lesson) -> LabelSequences | Candidates:
+    def _taken(self, lesson: Lesson) -> Distribution | Candidates:
         if self.take == "marginals":
             return lesson.teacher
         return best_outputs(
@@ -83,13 +83,14 @@ class Structural:
         )
 
     def _local(
-        self, student: LabelSequences, targets: Sequence[Target | None], weights: Floats1d
+        self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
         loss, gradient = 0.0, None
         for lesson in lessons(student, targets):
             part, shares = lesson.students(), lesson.of_sentences(weights)
             if isinstance(part, LinearChain):
-                value, parts = self._tempered_pairs(lesson.teacher, part, shares)
+                teacher = label_sequences(lesson.teacher, "A local temperature")
+                value, parts = self._tempered_pairs(teacher, part, shares)
             else:
                 marginals = project(lesson.teacher, part)
                 expected = temper_marginals(marginals, self.temperature) * per_token(shares, part)
@@ -99,11 +100,10 @@ class Structural:
         return loss, gradient
 
     def _tempered_pairs(
-        self, teacher: LabelSequences, student: LinearChain, weights: Floats1d
+        self, teacher: Token | LinearChain, student: LinearChain, weights: Floats1d
     ) -> tuple[float, Parts]:
-        if isinstance(teacher, Token):
-            teacher = LinearChain.from_token(teacher)
-        tokens, pairs = temper_pairs(teacher, self.temperature)
+        chain = LinearChain.from_token(teacher) if isinstance(teacher, Token) else teacher
+        tokens, pairs = temper_pairs(chain, self.temperature)
         packing = student.packing
         flat = pairs.reshape(len(pairs), -1)
         by_token = expectation(tokens, student.emissions)

@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeAlias
 
 from ...structures import ChainMarginals, LinearChain, Token
 from ...structures.base import Floats1d, Floats2d, array_module
-from ..parts import LabelSequences, Parts, accumulate, per_token, scale, scores_of
+from ..parts import Distribution, Parts, accumulate, per_token, scale, scores_of
 from ..targets import Target
 from ..temperature import check_temperature, temper
-from .base import Lesson, lessons, token_parts
+from .base import Lesson, label_sequences, lessons, token_parts
 
 Match: TypeAlias = Literal["squares", "kl"]
 NEVER = -1e30
@@ -48,8 +48,9 @@ class Substructure:
         self.temperature = temperature
 
     def __call__(
-        self, student: LabelSequences, targets: Sequence[Target | None], weights: Floats1d
+        self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
+        label_sequences(student, "SubstructureKD")
         if self.transitions and not isinstance(student, LinearChain):
             raise ValueError(
                 "The student has no transitions to match: set transitions = false, or give it the "
@@ -67,7 +68,8 @@ class Substructure:
 
     def _compare(self, lesson: Lesson, weights: Floats1d) -> tuple[float, Parts]:
         compare = _squares if self.match == "squares" else _divergence
-        teacher, student = lesson.teacher, lesson.students()
+        teacher = label_sequences(lesson.teacher, "SubstructureKD")
+        student = lesson.students()
         theirs, ours = scores_of(teacher), scores_of(student)
         xp = array_module(ours)
         token_weights = per_token(weights, student)[:, 0]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...structures.base import Floats1d
-from ..parts import LabelSequences, Parts, accumulate, scale
+from ..parts import Distribution, Parts, accumulate, scale
 from ..targets import Target
 from .base import TeacherTerm
 
@@ -16,7 +16,7 @@ class Sum:
         self.terms = terms
 
     def __call__(
-        self, student: LabelSequences, targets: Sequence[Target | None], weights: Floats1d
+        self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
         loss = 0.0
         gradient: Any = None

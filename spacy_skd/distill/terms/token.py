@@ -6,12 +6,11 @@ The baseline that Wang et al. 2020 call emission (between CRFs) and token (betwe
 from collections.abc import Sequence
 from typing import Any
 
-from ...structures import Token
 from ...structures.base import Floats1d
-from ..parts import LabelSequences, Parts, accumulate, expected_parts, scale, scores_of
+from ..parts import Distribution, Parts, accumulate, expected_parts, scale
 from ..targets import Target
 from ..temperature import check_temperature, temper
-from .base import cross_entropy_to, lessons, token_parts
+from .base import cross_entropy_to, label_sequences, lessons, token_parts, without_transitions
 
 
 class TokenScores:
@@ -25,21 +24,17 @@ class TokenScores:
         self.temperature = temperature
 
     def __call__(
-        self, student: LabelSequences, targets: Sequence[Target | None], weights: Floats1d
+        self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
         temperature = self.temperature
+        label_sequences(student, "TokenKD")
         wanted: Any = None
         for lesson in lessons(student, targets, temperature):
             shares = lesson.of_sentences(weights)
-            tokens = expected_parts(without_transitions(lesson.teacher), shares)
+            tokens = expected_parts(
+                without_transitions(label_sequences(lesson.teacher, "TokenKD")), shares
+            )
             wanted = accumulate(wanted, lesson.spread(tokens))
         alone = temper(without_transitions(student), temperature)
         loss, gradient = cross_entropy_to(wanted, alone, weights)
         return temperature**2 * loss, token_parts(scale(gradient, temperature), student)
-
-
-def without_transitions(structure: LabelSequences) -> Token:
-    """The scores of single tokens as a distribution of their own."""
-    return Token(
-        scores_of(structure), structure.lengths, structure.labels, packing=structure.packing
-    )

@@ -1,0 +1,125 @@
+"""From distributions to entities: the best ones, given what is known already."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..distill.annotation import MISSING, allowed_spans
+from ..distill.parts import scores_of
+from ..distill.spans import as_flat, legal_chain
+from ..structures import FlatSpans, LinearChain, LocalSpans, Token
+from ..structures.base import array_module, to_host
+from ..structures.span_decoding import decode_nested
+
+EntityDistribution: TypeAlias = Token | LinearChain | FlatSpans | LocalSpans
+
+
+class Entities(NamedTuple):
+    """Entities of a batch, in the order of documents and tokens.
+
+    documents, firsts, lasts, labels: (K,) each; tokens are numbered within the document.
+    scores: (K,) their probabilities, where the distribution is one over spans.
+    """
+
+    documents: np.ndarray
+    firsts: np.ndarray
+    lasts: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray | None
+
+
+def best_entities(distribution: EntityDistribution) -> Entities:
+    """The best entities that do not overlap, exactly."""
+    if isinstance(distribution, (FlatSpans, LocalSpans)):
+        return _best_spans(as_flat(distribution))
+    return _best_labels(legal_chain(distribution))
+
+
+def nested_entities(distribution: LocalSpans, threshold: float) -> Entities:
+    """The entities above a probability, most probable first; they may contain, but not cross each
+    other."""
+    marginals = to_host(distribution.marginals())
+    found = decode_nested(marginals, distribution.lengths, threshold)
+    rows = [
+        (number, first, last, label, score)
+        for number, spans in enumerate(found)
+        for first, last, label, score in sorted(spans)
+    ]
+    return _as_entities(rows)
+
+
+def _best_spans(spans: FlatSpans) -> Entities:
+    marginals, offsets = to_host(spans.marginals()), spans.packing.offsets
+    return _as_entities(
+        [
+            (number, first, last, label, marginals[offset + first, last - first, label])
+            for number, (offset, best) in enumerate(zip(offsets.tolist(), spans.argmax()))
+            for first, last, label in sorted(best)
+        ]
+    )
+
+
+def _as_entities(rows: Sequence[tuple[int, int, int, int, float]]) -> Entities:
+    columns = list(zip(*rows)) or [(), (), (), (), ()]
+    documents, firsts, lasts, labels = (np.asarray(column, np.int64) for column in columns[:4])
+    return Entities(documents, firsts, lasts, labels, np.asarray(columns[4], "float32"))
+
+
+def _best_labels(chain: LinearChain) -> Entities:
+    best = chain.argmax()
+    begins, ends, types = columns_of(tuple(chain.labels or ()))
+    columns = np.concatenate([*best, np.empty(0, dtype=np.int64)]).astype(np.int64)
+    starts, lasts = np.flatnonzero(begins[columns]), np.flatnonzero(ends[columns])
+    offsets = chain.packing.offsets
+    numbers = np.searchsorted(offsets, starts, side="right") - 1
+    return Entities(
+        numbers, starts - offsets[numbers], lasts - offsets[numbers], types[columns[starts]], None
+    )
+
+
+def constrain(
+    distribution: EntityDistribution, known: np.ndarray, spaces: np.ndarray
+) -> EntityDistribution:
+    """The distribution given what is known of tokens; no entity begins or ends with whitespace.
+
+    known: (N,) columns of `biluo_labels`, −1 where nothing is known. spaces: (N,) which tokens are
+    whitespace.
+    """
+    if isinstance(distribution, (Token, LinearChain)):
+        begins, ends, _ = columns_of(tuple(distribution.labels or ()))
+        fits_space = ~spaces[:, None] | ~(begins | ends)
+        at_hand = known[:, None] == np.arange(len(begins))
+        allowed = np.where(known[:, None] == MISSING, fits_space, at_hand)
+        return distribution.restrict(array_module(scores_of(distribution)).asarray(allowed))
+    xp = array_module(distribution.scores)
+    allowed, outside = allowed_spans(known, distribution)
+    for width in range(min(distribution.max_width, len(spaces))):
+        wrong = spaces[: len(spaces) - width] | spaces[width:]
+        free = known[: len(spaces) - width] == MISSING
+        allowed[: len(spaces) - width, width] &= ~(wrong & free)[:, None]
+    if isinstance(distribution, FlatSpans):
+        return distribution.restrict(xp.asarray(allowed), xp.asarray(outside))
+    scores = xp.where(xp.asarray(allowed), distribution.scores, -xp.inf)
+    return LocalSpans(
+        scores, distribution.lengths, distribution.labels, packing=distribution.packing
+    )
+
+
+def columns_of_span(length: int, number: int) -> list[int]:
+    """BILUO columns of an entity of so many tokens whose label has this number."""
+    first = 4 * number
+    if length == 1:
+        return [first + 4]
+    return [first + 1, *[first + 2] * (length - 2), first + 3]
+
+
+@lru_cache(maxsize=64)
+def columns_of(labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each BILUO column: whether an entity begins with it, whether one ends, number of its
+    label."""
+    begins = np.asarray([label[0] in "BU" for label in labels])
+    ends = np.asarray([label[0] in "LU" for label in labels])
+    types = np.asarray([max(0, (column - 1) // 4) for column in range(len(labels))])
+    return begins, ends, types
