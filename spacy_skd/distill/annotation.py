@@ -164,6 +164,10 @@ def _span_indicators(student: FlatSpans, annotation: np.ndarray, weights: np.nda
     opens = (annotation > 0) & ((positions == 0) | (positions == 3)) & (token_weights != 0)
     closes = (annotation > 0) & (positions >= 2) & (token_weights != 0)
     starts, ends = np.flatnonzero(opens), np.flatnonzero(closes)
+    for sentence in np.flatnonzero(weights):
+        low, high = student.packing.offsets[sentence : sentence + 2]
+        if not _is_flat(annotation[low:high], student.max_width):
+            raise _not_possible(int(sentence))
     parts[starts, ends - starts, (annotation[starts] - 1) // 4] = token_weights[starts]
     return array_module(student.scores).asarray(parts)
 
@@ -188,11 +192,29 @@ def _impossible(
         if not np.isfinite(inner(_indicators(student, annotation, alone), student)):
             sentence = int(number)
             break
+    return _not_possible(sentence)
+
+
+def _not_possible(sentence: int) -> SentenceError:
     return SentenceError(
         "is annotated with a label sequence that the model cannot give: a move between labels that "
-        "its scheme forbids",
+        "its scheme forbids, or a wider span than it has",
         sentence,
     )
+
+
+def _is_flat(columns: np.ndarray, max_width: int) -> bool:
+    """Whether BILUO columns are those of spans that are not too wide."""
+    position = np.where(columns > 0, (columns - 1) % 4, 4)  # B, I, L, U; O
+    label = np.where(columns > 0, (columns - 1) // 4, -1)
+    # An I or L goes on with what a B or I of its label began, and only such.
+    continues, continued = np.isin(position, (1, 2)), np.isin(position, (0, 1))
+    if not (continues[1:] == continued[:-1]).all() or continues[:1].any() or continued[-1:].any():
+        return False
+    if (label[1:] != label[:-1])[continues[1:]].any():
+        return False
+    lasts, firsts = np.flatnonzero(position == 2), np.flatnonzero(position == 0)
+    return not len(firsts) or int((lasts - firsts).max()) < max_width
 
 
 def _count(mask: np.ndarray, student: Distribution) -> np.ndarray:

@@ -60,6 +60,8 @@ def project(
     if weights is None:
         scores = teacher.log_weights if isinstance(teacher, Candidates) else scores_of(teacher)
         weights = array_module(scores).ones(len(teacher.lengths), dtype=scores.dtype)
+    if isinstance(teacher, Candidates):
+        weights = to_host(weights)
     if isinstance(onto, SPANS) and (type(teacher), kind) in ONTO_SPANS:
         parts = ONTO_SPANS[type(teacher), kind](teacher, onto) * weights[
             teacher.packing.sentences
@@ -84,7 +86,8 @@ def cross_entropy(teacher: AnyTeacher, student: Distribution) -> Any:
     """−Σ_y p_t(y) log p_s(y) of each sentence, exactly (docs/math.md §1): (B,) in nats.
 
     Computed in the dtype of the scores. Infinite where the teacher gives probability to a structure
-    that is impossible for the student. Labels are matched by name (ValueError if they differ).
+    that is impossible for the student, except for spans wider than a student's of spans, which are
+    left out. Labels are matched by name (ValueError if they differ).
     """
     teacher = match_labels(teacher, student)
     expected_score: Any
@@ -112,6 +115,8 @@ def condition(teacher: Distribution, student: Distribution) -> Distribution:
     """
     if isinstance(teacher, Token) and isinstance(student, SPANS):
         return spans.legal_chain(teacher)
+    if isinstance(teacher, LocalSpans) and not isinstance(student, LocalSpans):
+        return spans.as_flat(teacher)
     if not (isinstance(teacher, Token) and isinstance(student, LinearChain)):
         return teacher
     xp = array_module(student.emissions)
@@ -177,6 +182,9 @@ def _reordered(
             teacher.lengths,
             labels=wanted,
         )
+    if isinstance(teacher, FlatSpans):
+        scores = teacher.scores[..., order]
+        return FlatSpans(scores, teacher.lengths, labels=wanted, outside=teacher.outside)
     return type(teacher)(teacher.scores[..., order], teacher.lengths, labels=wanted)
 
 
@@ -250,7 +258,7 @@ def _token_onto_chain(teacher: Token, weights: Any) -> ChainMarginals:
 def _candidates_onto_token(teacher: Candidates, weights: Any) -> Floats2d:
     """How often each label occurs at each token, every candidate times its weight."""
     labels, shares, tokens, _ = teacher.tokens
-    shares = shares * to_host(weights)[teacher.packing.sentences[tokens]]
+    shares = shares * weights[teacher.packing.sentences[tokens]]
     return _count(tokens, labels, shares, (teacher.packing.n_tokens, teacher.n_labels))
 
 
@@ -258,7 +266,7 @@ def _candidates_onto_chain(teacher: Candidates, weights: Any) -> ChainMarginals:
     """The same for pairs of neighbours."""
     packing, counts = teacher.packing, _candidates_onto_token(teacher, weights)
     labels, shares, tokens, inner = teacher.tokens
-    shares = shares[inner] * to_host(weights)[packing.sentences[tokens[inner]]]
+    shares = shares[inner] * weights[packing.sentences[tokens[inner]]]
     return ChainMarginals(
         tokens=counts,
         pairs=_count(labels[inner - 1], labels[inner], shares, (teacher.n_labels,) * 2),
@@ -383,9 +391,9 @@ def _spans_onto_chain_score(teacher: Any, student: LinearChain) -> Any:
 
 
 def _score_onto_spans(teacher: AnyTeacher, student: FlatSpans | LocalSpans) -> Any:
-    expected = project(teacher, student)
-    flat = expected.reshape(len(expected), -1)
-    return student.packing.sum(expectation(flat, student.scores.reshape(len(flat), -1)))
+    shape = len(student.scores), student.max_width * student.n_labels
+    expected = project(teacher, student).reshape(shape)
+    return student.packing.sum(expectation(expected, student.scores.reshape(shape)))
 
 
 EXPECTED_SCORES: dict[tuple[type, type], Callable[[Any, Any], Any]] = {

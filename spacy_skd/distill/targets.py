@@ -6,7 +6,8 @@ temperature, without asking the teacher again.
 
 Of spans, of which a sentence has many and nearly all are out of the question, only those are kept
 that matter: what is dropped has, all together, a probability of at most `MAX_LOSS` in a sentence.
-The distribution that comes back is the teacher's given that no dropped span is there.
+The distribution that comes back is the teacher's given that no dropped span is there. At a higher
+temperature it is that distribution which is tempered.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence

@@ -146,7 +146,7 @@ class TeacherReader:
     def read(
         self, docs: Iterable[tuple[Doc, PlaceT]]
     ) -> Iterator[tuple[Doc, PlaceT, dict[str, np.ndarray]]]:
-        """Each document with the scores of every component, (n, L) float16.
+        """Each document with the scores of every component, as in `Target.scores`.
 
         docs: documents, each with its place, which is handed on and named in errors.
 

@@ -20,7 +20,7 @@ class Entities(NamedTuple):
     """Entities of a batch, in the order of documents and tokens.
 
     documents, firsts, lasts, labels: (K,) each; tokens are numbered within the document.
-    scores: (K,) their probabilities, where the distribution is one over spans.
+    scores: (K,) their probabilities, where they are wanted and the distribution is one over spans.
     """
 
     documents: np.ndarray
@@ -30,16 +30,15 @@ class Entities(NamedTuple):
     scores: np.ndarray | None
 
 
-def best_entities(distribution: EntityDistribution) -> Entities:
+def best_entities(distribution: EntityDistribution, *, with_scores: bool = False) -> Entities:
     """The best entities that do not overlap, exactly."""
     if isinstance(distribution, (FlatSpans, LocalSpans)):
-        return _best_spans(as_flat(distribution))
+        return _best_spans(as_flat(distribution), with_scores)
     return _best_labels(legal_chain(distribution))
 
 
 def nested_entities(distribution: LocalSpans, threshold: float) -> Entities:
-    """The entities above a probability, most probable first; they may contain, but not cross each
-    other."""
+    """The entities above a probability: the most probable ones, of those that cross each other."""
     marginals = to_host(distribution.marginals())
     found = decode_nested(marginals, distribution.lengths, threshold)
     rows = [
@@ -47,24 +46,27 @@ def nested_entities(distribution: LocalSpans, threshold: float) -> Entities:
         for number, spans in enumerate(found)
         for first, last, label, score in sorted(spans)
     ]
-    return _as_entities(rows)
+    scores = np.asarray([score for *_, score in rows], "float32")
+    return _as_entities([row[:4] for row in rows], scores)
 
 
-def _best_spans(spans: FlatSpans) -> Entities:
-    marginals, offsets = to_host(spans.marginals()), spans.packing.offsets
-    return _as_entities(
-        [
-            (number, first, last, label, marginals[offset + first, last - first, label])
-            for number, (offset, best) in enumerate(zip(offsets.tolist(), spans.argmax()))
-            for first, last, label in sorted(best)
-        ]
-    )
+def _best_spans(spans: FlatSpans, with_scores: bool) -> Entities:
+    rows = [
+        (number, first, last, label)
+        for number, best in enumerate(spans.argmax())
+        for first, last, label in sorted(best)
+    ]
+    entities = _as_entities(rows, None)
+    if not with_scores:
+        return entities
+    documents, firsts, lasts, labels, _ = entities
+    cells = spans.packing.offsets[documents] + firsts, lasts - firsts, labels
+    return entities._replace(scores=to_host(spans.marginals())[cells])
 
 
-def _as_entities(rows: Sequence[tuple[int, int, int, int, float]]) -> Entities:
-    columns = list(zip(*rows)) or [(), (), (), (), ()]
-    documents, firsts, lasts, labels = (np.asarray(column, np.int64) for column in columns[:4])
-    return Entities(documents, firsts, lasts, labels, np.asarray(columns[4], "float32"))
+def _as_entities(rows: Sequence[tuple[int, int, int, int]], scores: np.ndarray | None) -> Entities:
+    documents, firsts, lasts, labels = np.asarray(rows, np.int64).reshape(-1, 4).T
+    return Entities(documents, firsts, lasts, labels, scores)
 
 
 def _best_labels(chain: LinearChain) -> Entities:

@@ -72,7 +72,7 @@ def make_ner(
         spacy-skd.LinearChainCRF.v1.
     objective: loss, for instance spacy-skd.StructuralKD.v1.
     spans_key: read and write doc.spans[spans_key] instead of doc.ents.
-    threshold: the least probability of a span, for models whose spans may be nested.
+    threshold: above which probability a span is predicted, for models whose spans may be nested.
     scorer: scoring method.
     """
     return EntityRecognizer(
@@ -190,7 +190,7 @@ class EntityRecognizer(SequenceLabeller):
             if key is not None and isinstance(constrained, LocalSpans):
                 entities = nested_entities(constrained, self.cfg["threshold"])
             else:
-                entities = best_entities(constrained)
+                entities = best_entities(constrained, with_scores=key is not None)
         for doc, spans, codes in zip(docs, self._as_spans(docs, entities), preset):
             if key is not None:
                 doc.spans[key] = spans
@@ -310,7 +310,7 @@ class EntityRecognizer(SequenceLabeller):
         annotation = np.zeros((n_tokens, width), dtype=np.int64)
         if self.cfg["spans_key"] is None:
             codes = example.get_aligned("ENT_IOB")
-            touch(annotation, np.asarray([code in (None, 0) for code in codes]))
+            mark_unknown(annotation, np.asarray([code in (None, 0) for code in codes]))
         aligned = same_tokens(example)
         for span in spans:
             if span.label_ not in self.labels:
@@ -319,11 +319,20 @@ class EntityRecognizer(SequenceLabeller):
             if not places:  # its ends are within tokens: nothing is known of these
                 within = np.zeros(n_tokens, dtype=bool)
                 within[example.alignment.y2x[span.start : span.end]] = True
-                touch(annotation, within)
+                mark_unknown(annotation, within)
             for place in places:
-                if self._fits(len(place)):
-                    number = 1 + self.labels.index(span.label_)
-                    annotation[place.start, len(place) - 1] = number
+                if not self._fits(len(place)):
+                    within = np.zeros(n_tokens, dtype=bool)
+                    within[place.start : place.end] = True
+                    mark_unknown(annotation, within)
+                    continue
+                number, cell = 1 + self.labels.index(span.label_), (place.start, len(place) - 1)
+                if annotation[cell] not in (0, MISSING, number):
+                    raise ValueError(
+                        f"The span '{place.text}' of {name_of(example.reference)} has two labels, "
+                        f"and component '{self.name}' predicts one a span. Remove one of them."
+                    )
+                annotation[cell] = number
         return annotation
 
     def _fits(self, width: int) -> bool:
@@ -347,8 +356,9 @@ def without_wide(annotation: np.ndarray, max_width: int) -> np.ndarray:
     return annotation
 
 
-def touch(annotation: np.ndarray, unknown: np.ndarray) -> None:
+def mark_unknown(annotation: np.ndarray, unknown: np.ndarray) -> None:
     """Mark all spans (n, W) with a token of which nothing is known (n,) as not annotated."""
+    annotation[unknown] = MISSING  # also what sticks out, so that nothing is left of a raw document
     counts = np.concatenate([[0], np.cumsum(unknown)])
     for width in range(min(annotation.shape[1], len(unknown))):
         touched = counts[width + 1 :] > counts[: len(unknown) - width]

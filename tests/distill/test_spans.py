@@ -44,6 +44,10 @@ def random_spans(rng, kind=FlatSpans):
     return kind(random_scores(rng), np.asarray(LENGTHS), labels=ENTITIES)
 
 
+def random_local_spans(rng):
+    return random_spans(rng, LocalSpans)
+
+
 def random_token(rng):
     return Token(rng.normal(size=(sum(LENGTHS), len(LABELS))), LENGTHS, labels=LABELS)
 
@@ -302,6 +306,22 @@ def test_gold_annotation_of_independent_spans():
     assert log_weight == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    "gold", [["B-PER", "O"], ["B-PER", "L-LOC"], ["O", "I-PER"], ["L-LOC", "O"], ["O", "B-LOC"]]
+)
+def test_a_complete_annotation_that_is_impossible(gold):
+    student = random_spans(np.random.default_rng(47))
+    annotation = np.zeros(sum(LENGTHS), dtype=int)
+    annotation[8:10] = [LABELS.index(label) for label in gold]
+    with pytest.raises(SentenceError) as error:
+        gold_parts(student, annotation, np.ones(len(LENGTHS)))
+    assert error.value.sentence == 4
+    annotation = np.zeros(sum(LENGTHS), dtype=int)
+    annotation[4:8] = [LABELS.index(label) for label in ("B-PER", "I-PER", "I-PER", "L-PER")]
+    with pytest.raises(SentenceError, match="wider span"):
+        gold_parts(student, annotation, np.ones(len(LENGTHS)))
+
+
 def test_an_impossible_annotation_names_its_sentence():
     student = random_spans(np.random.default_rng(40))
     annotation = NOTHING.copy()
@@ -353,13 +373,20 @@ def test_a_slice_of_spans():
 
 @pytest.mark.parametrize("take", ["marginals", "top_k", "top_wk"])
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-@pytest.mark.parametrize("make_student", [random_token, random_chain, random_spans])
-@pytest.mark.parametrize("make_teacher", [random_token, random_chain, random_spans])
+@pytest.mark.parametrize(
+    "make_student", [random_token, random_chain, random_spans, random_local_spans]
+)
+@pytest.mark.parametrize(
+    "make_teacher", [random_token, random_chain, random_spans, random_local_spans]
+)
 def test_every_kind_teaches_every_other(make_teacher, make_student, temperature, take):
     rng = np.random.default_rng(43)
     targets, student = targets_of(make_teacher(rng)), make_student(rng)
     annotation = NOTHING.copy()
     annotation[:3] = 0
+    if make_student is random_local_spans:
+        annotation = np.repeat(annotation[:, None], WIDTH, axis=1)
+    targets[4] = None
     objective = make_structural_kd(take, k=4, temperature=temperature, teacher_weight=0.3)
     value, gradient = objective(student, annotation, targets)
     assert np.isfinite(value)
@@ -385,6 +412,18 @@ def test_a_student_of_spans_that_equals_its_teacher_has_no_gradient():
     teacher = random_spans(np.random.default_rng(44))
     _, gradient = make_structural_kd()(teacher, NOTHING, targets_of(teacher))
     np.testing.assert_allclose(gradient, 0, atol=MAX_LOSS)
+
+
+def test_local_temperature_is_not_for_spans():
+    rng = np.random.default_rng(46)
+    objective = make_structural_kd(temperature=2.0, temperature_scope="local")
+    for teacher, student in (
+        (random_chain(rng), random_spans(rng)),
+        (random_spans(rng), random_chain(rng)),
+    ):
+        with pytest.raises(ValueError, match="temperature_scope = 'global'"):
+            objective(student, NOTHING, targets_of(teacher))
+    assert objective(random_token(rng), NOTHING, targets_of(random_spans(rng)))[0] > 0
 
 
 def test_objectives_of_tokens_say_so():

@@ -13,7 +13,7 @@ from spacy_skd.distill import store as store_module
 from spacy_skd.distill.keys import KeyIndex, KeySet, document_keys, stack_keys, token_key
 from spacy_skd.distill.shards import map_arrays, write_arrays
 from spacy_skd.distill.store import StoreWriter, TargetStore, TeacherInfo
-from spacy_skd.distill.targets import Teacher
+from spacy_skd.distill.targets import SPAN, Teacher
 
 from ..toy import files_of, sentences
 
@@ -22,6 +22,7 @@ INFO = TeacherInfo("en_big", "1.2.0", "0123456789abcdef" * 4)
 TABLES = {"transitions": np.eye(2, dtype="f4"), "start": np.zeros(2, "f4"), "end": np.ones(2, "f4")}
 TEACHERS = {
     "ner": Teacher("ner", "chain", LABELS, TABLES),
+    "spans": Teacher("spans", "spans", ("X", "Y"), {"max_width": np.asarray([3])}),
     "tagger": Teacher("tagger", "token", ("N", "V", "é")),
 }
 
@@ -32,6 +33,11 @@ def nlp():
 
 
 def scores_for(doc, teacher):
+    if teacher.kind == "spans":  # none, one or many
+        spans = np.zeros(len(doc) * (len(doc.text) % 3), dtype=SPAN)
+        spans["token"] = np.arange(len(spans)) % len(doc)
+        spans["score"] = len(doc.text)
+        return spans
     first = np.arange(len(doc) * len(teacher.labels), dtype="f2").reshape(len(doc), -1)
     return first - len(doc.text)
 
@@ -73,10 +79,11 @@ def test_what_was_written_is_read(folder, docs):
         np.testing.assert_array_equal(store.teachers["ner"].tables[name], table)
     for doc in reversed(docs):
         targets = store.get(doc)
-        assert set(targets) == {"ner", "tagger"}
+        assert set(targets) == {"ner", "spans", "tagger"}
         for name, target in targets.items():
             assert target.teacher is store.teachers[name]
-            assert target.scores.dtype == np.float16
+            assert target.scores.dtype == (SPAN if name == "spans" else np.float16)
+            assert len(target) == len(doc)
             np.testing.assert_array_equal(target.scores, scores_for(doc, TEACHERS[name]))
 
 
@@ -116,7 +123,9 @@ def test_the_format_is_plain_numpy_and_json(folder):
     with np.load(folder / "shard-00000.npz", allow_pickle=False) as shard:
         assert set(shard.files) == {
             "text_keys", "token_keys", "offsets", "scores/ner", "scores/tagger",
+            "offsets/spans", "scores/spans",
         }  # fmt: skip
+        assert len(shard["scores/spans"]) == shard["offsets/spans"][-1]
         assert shard["scores/ner"].shape == (shard["offsets"][-1], 2)
 
 

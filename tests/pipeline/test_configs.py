@@ -9,8 +9,9 @@ from spacy.util import load_config, load_model_from_config
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def test_the_student_is_built_from_its_config():
-    config = load_config(CONFIGS / "student.cfg")
+@pytest.mark.parametrize("name", ["student", "student_spans"])
+def test_the_student_is_built_from_its_config(name):
+    config = load_config(CONFIGS / f"{name}.cfg")
     nlp = load_model_from_config(config, auto_fill=True)
     assert nlp.pipe_names == ["ner"]
     nlp.get_pipe("ner").add_label("PER")
@@ -31,10 +32,10 @@ def test_the_length_of_the_run_may_be_a_variable():
     assert component.objective.weight.value == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize("name", ["student", "teacher"])
+@pytest.mark.parametrize("name", ["student", "student_spans", "teacher", "teacher_spans"])
 def test_the_configs_are_complete(name, tmp_path):
     """`spacy init fill-config` has nothing to add but what stays at spaCy's defaults."""
-    if name == "teacher":
+    if name.startswith("teacher"):
         pytest.importorskip("spacy_transformers")
     path = CONFIGS / f"{name}.cfg"
     written = load_config(path)

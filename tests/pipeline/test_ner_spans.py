@@ -139,6 +139,31 @@ def test_half_annotated_documents():
     assert entities[0] in found(nlp(text))
 
 
+def test_two_labels_of_one_span():
+    nlp = blank(model=span_model(loss="local"), spans_key="sc")
+    rows = [("Oslo opened", [(0, 1, "LOC"), (0, 1, "ORG")])]
+    examples = [entity_example(nlp, *row, spans_key="sc") for row in rows]
+    nlp.initialize(lambda: examples)
+    with pytest.raises(ValueError, match="'Oslo' of document 'Oslo opened' has two labels"):
+        nlp.update(examples)
+
+
+@pytest.mark.parametrize("loss", ["exact", "local"])
+def test_a_raw_document_has_no_annotation(loss):
+    nlp, _ = trained(loss=loss)
+    ner = nlp.get_pipe("ner")
+    text = "Ada lives in New York City"
+    structure = ner.predict([nlp.make_doc(text)])
+    reference = nlp.make_doc(text)
+    example = Example(nlp.make_doc(text), reference)
+    assert (ner.get_annotation(example) == -1).all()
+    set_target(reference, Target(describe(structure, "ner"), stored_scores(structure)[0], 6))
+    ner.objective.start(2)
+    first = ner.get_loss([example], structure)[0]
+    ner.objective.finish_step()  # the teacher's weight falls, but there is nothing beside it
+    assert ner.get_loss([example], structure)[0] == pytest.approx(first)
+
+
 def test_whitespace_ends_no_entity():
     nlp, _ = trained()
     doc = nlp(Doc(nlp.vocab, words=["\n", "Oslo", " ", "York", "\n"]))

@@ -1,7 +1,8 @@
 """A teacher's k best outputs, found once for each sentence and kept beside its target.
 
 Training meets a sentence in every epoch; the search (exact, docs/math.md §2.2) costs about as much
-as a tenth of a training step, the kept outputs 2 k bytes a token.
+as a tenth of a training step. Kept label sequences take 2 k bytes a token; sets of spans are kept
+as Python sets, a few hundred bytes each.
 """
 
 from typing import Any
@@ -21,8 +22,8 @@ def best_outputs(lesson: Lesson, k: int, *, temperature: float, uniform: bool) -
     temperature: at which the teacher's distributions are. uniform: weigh all k alike, instead of
     by their probabilities.
     """
-    key = ("best outputs", k, temperature, type(lesson.student).__name__)
     targets, teacher = lesson.targets, lesson.teacher
+    key = ("best outputs", k, temperature, type(teacher).__name__, teacher.labels)
     unknown = [number for number, target in enumerate(targets) if key not in target.kept]
     if unknown:
         asked: Any = teacher if len(unknown) == len(targets) else teacher.select(unknown)

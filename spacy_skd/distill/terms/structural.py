@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 from ...structures import Candidates, ChainMarginals, LinearChain, Token
 from ...structures.base import Floats1d, expectation
 from ..parts import (
+    SPANS,
     Distribution,
     Parts,
     accumulate,
@@ -17,7 +18,7 @@ from ..parts import (
 from ..projection import project
 from ..targets import Target
 from ..temperature import Scope, check_temperature, temper, temper_marginals, temper_pairs
-from .base import Lesson, cross_entropy_to, label_sequences, lessons
+from .base import Lesson, cross_entropy_to, lessons
 from .best_outputs import MAX_K, best_outputs
 
 Take: TypeAlias = Literal["marginals", "top_k", "top_wk", "top_1"]
@@ -86,11 +87,15 @@ class Structural:
         self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
         loss, gradient = 0.0, None
+        if isinstance(student, SPANS):
+            raise ValueError(
+                "Span marginals cannot be tempered one by one: that none begins at a token is not "
+                "among them. Set temperature_scope = 'global'."
+            )
         for lesson in lessons(student, targets):
             part, shares = lesson.students(), lesson.of_sentences(weights)
             if isinstance(part, LinearChain):
-                teacher = label_sequences(lesson.teacher, "A local temperature")
-                value, parts = self._tempered_pairs(teacher, part, shares)
+                value, parts = self._tempered_pairs(lesson.teacher, part, shares)
             else:
                 marginals = project(lesson.teacher, part)
                 expected = temper_marginals(marginals, self.temperature) * per_token(shares, part)
@@ -100,8 +105,13 @@ class Structural:
         return loss, gradient
 
     def _tempered_pairs(
-        self, teacher: Token | LinearChain, student: LinearChain, weights: Floats1d
+        self, teacher: Distribution, student: LinearChain, weights: Floats1d
     ) -> tuple[float, Parts]:
+        if isinstance(teacher, SPANS):
+            raise ValueError(
+                "A local temperature needs pairs of labels position by position for a CRF, which a "
+                "teacher of spans does not give. Set temperature_scope = 'global'."
+            )
         chain = LinearChain.from_token(teacher) if isinstance(teacher, Token) else teacher
         tokens, pairs = temper_pairs(chain, self.temperature)
         packing = student.packing
