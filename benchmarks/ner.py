@@ -97,9 +97,7 @@ def make_table(rows: list[dict]) -> str:
     for row in rows:
         systems = groups.setdefault((row["corpus"], row["setting"]), {})
         systems.setdefault(row["system"], []).append(row)
-    columns = [
-        (corpus, how) for corpus in CORPORA for how in SETTINGS if (corpus, how) in groups
-    ]
+    columns = [(corpus, how) for corpus in CORPORA for how in SETTINGS if (corpus, how) in groups]
     lines = [
         "| test F1 (dev F1) | " + " | ".join(f"{corpus}, {how}" for corpus, how in columns) + " |",
         "| --- |" + " ---: |" * len(columns),
