@@ -211,7 +211,7 @@ def renamed(row: dict) -> dict:
 
 
 def make_table(rows: list[dict]) -> str:
-    """A table a question."""
+    """A table a question, with the systems that have been run."""
     lines = []
     for title, corpus, setting, systems, _ in questions():
         groups: dict[str, list[dict]] = {}
@@ -221,10 +221,13 @@ def make_table(rows: list[dict]) -> str:
             if row["corpus"] == corpus and own and row["setting"] != "quarter":
                 groups.setdefault(row["system"], []).append(row)
         architecture = systems[0].split(": ")[0]
+        if not any(system in groups for system in systems if system not in KNOWN):
+            continue
         lines += [f"| {title} | test F1 (dev F1) | seeds |", "| --- | ---: | ---: |"]
         for system in dict.fromkeys(["teacher", f"{architecture}: gold", *systems]):
             found = groups.get(system, [])
-            lines.append(f"| {system.split(': ')[-1]} | {cell(found)} | {len(found)} |")
+            if found:
+                lines.append(f"| {system.split(': ')[-1]} | {cell(found)} | {len(found)} |")
         lines.append("")
     return "\n".join(lines)
 
