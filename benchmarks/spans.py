@@ -4,7 +4,8 @@
 
 Three teachers (transformer + MaxEnt, CRF, spans) and, from each, three students, with the students
 from gold alone beside them. Teachers' marginals are measured on dev: the expected calibration error
-over entities. Resumable (training_runs.py).
+over entities; of the students, words/s. Resumable (training_runs.py): what benchmarks/ner.py has
+run in the same work folder is not run again.
 """
 
 from pathlib import Path
@@ -17,7 +18,18 @@ import typer
 from ner import CORPORA
 from spacy.tokens import Doc, DocBin
 from spacy.util import load_config
-from training_runs import CONFIGS, RESULTS, Bench, Recipe, Run, cell, finished, prepare, read_rows
+from training_runs import (
+    CONFIGS,
+    RESULTS,
+    Bench,
+    Recipe,
+    Run,
+    cell,
+    finished,
+    pipe_speeds,
+    prepare,
+    read_rows,
+)
 
 from spacy_skd.distill.projection import project
 from spacy_skd.structures import FlatSpans
@@ -34,6 +46,13 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 SEEDS = {"wnut17": 3, "en_ewt": 1}
 BINS = 10
+# What benchmarks/ner.py has run already, by its name, as setting and system.
+KNOWN = {
+    "teacher": ("CRF", "teacher"),
+    "gold-crf": ("gold", "CRF"),
+    "kd-crf": ("CRF", "CRF"),
+    "kd-maxent": ("CRF", "MaxEnt"),
+}
 
 
 def main(
@@ -41,6 +60,8 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder for models and targets")],
     corpora: Annotated[list[str] | None, typer.Option(help="Only these corpora")] = None,
     jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each")] = 1,
+    entity_results: Annotated[Path, typer.Option(help="Of benchmarks/ner.py")] = RESULTS
+    / "ner.jsonl",
     results: Annotated[Path, typer.Option(help="Finished runs")] = RESULTS / "spans.jsonl",
 ) -> None:
     """Run what is missing, then write the tables next to the results."""
@@ -57,16 +78,38 @@ def main(
         for student in MODELS
         if seed < SEEDS[corpus]
     ]
-    bench = SpanBench(work, results)
-    bench.run_all([*teachers, *students], jobs)
-    errors = {run: calibration(bench, run) for run in teachers if run in finished(results)}
-    table = make_table(read_rows(results), errors)
+    bench = SpanBench(work, results, entity_results)
+    known = bench.known()
+    bench.run_all([run for run in (*teachers, *students) if run not in known], jobs)
+    done = bench.teachers()
+    errors = {run: calibration(bench, run) for run in teachers if run in done}
+    speeds = {corpus: student_speeds(bench, corpus) for corpus in chosen}
+    rows = [row for row in map(renamed, read_rows(entity_results)) if row] + read_rows(results)
+    table = make_table(rows, errors, speeds)
     results.with_suffix(".md").write_text(table, encoding="utf-8")
     print(table)
 
 
 class SpanBench(Bench):
     """The runs of the matrix."""
+
+    def __init__(self, work: Path, results: Path, entity_results: Path) -> None:
+        super().__init__(work, results)
+        self.entity_results = entity_results
+
+    def known(self) -> dict[Run, Run]:
+        """The runs of benchmarks/ner.py by the names that they have here."""
+        return {
+            Run(run.corpus, *KNOWN[run.system], run.seed): run
+            for run in finished(self.entity_results)
+            if run.setting == "full" and run.system in KNOWN
+        }
+
+    def teachers(self) -> set[Run]:
+        return super().teachers() | set(self.known())
+
+    def folder(self, run: Run) -> Path:
+        return super().folder(self.known().get(run, run))
 
     def recipe(self, run: Run) -> Recipe:
         folder, settings = self.work / run.corpus, CORPORA[run.corpus]
@@ -100,7 +143,7 @@ def calibration(bench: SpanBench, run: Run) -> float:
     """Expected calibration error of a teacher over entities, on dev: how far the probability of a
     span is from how often such spans are entities, over all spans of at least 1 %."""
     folder = bench.work / run.corpus
-    nlp = spacy.load(folder / run.name / "model-best")
+    nlp = spacy.load(bench.folder(run) / "model-best")
     ner = nlp.get_pipe("ner")
     gold = list(DocBin().from_disk(folder / "dev.spacy").get_docs(nlp.vocab))
     docs = [Doc(nlp.vocab, words=[token.text for token in doc]) for doc in gold]
@@ -135,7 +178,29 @@ def calibration(bench: SpanBench, run: Run) -> float:
     return float(sum(gaps))
 
 
-def make_table(rows: list[dict], errors: dict[Run, float]) -> str:
+def student_speeds(bench: SpanBench, corpus: str) -> dict[str, float]:
+    """Words/s of each kind of student, of those that have been trained."""
+    done = bench.teachers()
+    models: dict[str, Path] = {}
+    for kind in MODELS:
+        for setting in ("gold", *MODELS):
+            run = Run(corpus, setting, kind, 0)
+            if run in done:
+                models.setdefault(kind, bench.folder(run) / "model-best")
+    return pipe_speeds(models, bench.work / corpus / "test.spacy")
+
+
+def renamed(row: dict) -> dict | None:
+    """A row of benchmarks/ner.py as one of the matrix."""
+    if row["setting"] != "full" or row["system"] not in KNOWN:
+        return None
+    setting, system = KNOWN[row["system"]]
+    return row | {"setting": setting, "system": system}
+
+
+def make_table(
+    rows: list[dict], errors: dict[Run, float], speeds: dict[str, dict[str, float]]
+) -> str:
     """A matrix a corpus: teachers down, students across."""
     lines = []
     for corpus in SEEDS:
@@ -159,7 +224,9 @@ def make_table(rows: list[dict], errors: dict[Run, float]) -> str:
                 + " | ".join(cells)
                 + " |"
             )
-        lines.append("")
+        speed = speeds.get(corpus, {})
+        cells = [f"{speed[kind]:,.0f}" if kind in speed else "–" for kind in MODELS]
+        lines += ["| words/s of CPU time | – | – | " + " | ".join(cells) + " |", ""]
     return "\n".join(lines)
 
 

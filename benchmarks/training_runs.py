@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import spacy
 from spacy.tokens import Doc, DocBin
 from tqdm import tqdm
 
+from spacy_skd.cli.compare import words_per_second
 from spacy_skd.cli.convert import read_corpus
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +82,11 @@ class Bench:
 
     work: folder with a folder a corpus (`prepare`), for models and targets.
     results: file with one line a finished run.
+    metrics: of spaCy's scores, those that are kept, by their names in the line; the first is that
+        which models are chosen by.
     """
+
+    metrics: Mapping[str, str] = {"f": "ents_f", "p": "ents_p", "r": "ents_r"}
 
     def __init__(self, work: Path, results: Path) -> None:
         self.work = work
@@ -89,6 +94,7 @@ class Bench:
         self._failed = False
         self._lock = threading.Lock()
         self._annotating: dict[Path, threading.Lock] = {}
+        self._annotated: set[tuple[Path, ...]] = set()
 
     def recipe(self, run: Run) -> Recipe:
         """How a run is trained."""
@@ -115,8 +121,7 @@ class Bench:
 
     def _run(self, run: Run) -> None:
         """Train, evaluate on test, and write the line of a run."""
-        folder = self.work / run.corpus
-        output = folder / run.name
+        folder, output = self.work / run.corpus, self.folder(run)
         recipe = self.recipe(run)
         options = [
             *("--paths.train", recipe.train, "--paths.dev", folder / "dev.spacy"),
@@ -137,8 +142,8 @@ class Bench:
         meta = json.loads((output / "model-best" / "meta.json").read_text(encoding="utf-8"))
         row = {
             **asdict(run),
-            "dev_f": round(100 * meta["performance"]["ents_f"], 2),
-            **{f"test_{key}": round(100 * test[f"ents_{key}"], 2) for key in "fpr"},
+            **self._percent("dev", meta["performance"]),
+            **self._percent("test", test),
             "steps": recipe.steps,
             "seconds": round(seconds),
         }
@@ -147,6 +152,9 @@ class Bench:
             with self.results.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(row) + "\n")
 
+    def _percent(self, part: str, scores: Mapping[str, float]) -> dict[str, float]:
+        return {f"{part}_{name}": round(100 * scores[key], 2) for name, key in self.metrics.items()}
+
     def _targets(self, run: Run, sources: Sequence[Path]) -> Path:
         """The store of the teacher's targets, with all the texts in it."""
         folder = self.work / run.corpus
@@ -154,9 +162,11 @@ class Bench:
         with self._lock:
             lock = self._annotating.setdefault(store, threading.Lock())
         with lock:
-            teacher = self._wait_for_teacher(run)
-            log = folder / f"annotate-{run.setting}.log"
-            call("skd", "annotate", teacher, *sources, "--output", store, log=log)
+            if (store, *sources) not in self._annotated:
+                teacher = self._wait_for_teacher(run)
+                log = folder / f"annotate-{run.setting}.log"
+                call("skd", "annotate", teacher, *sources, "--output", store, log=log)
+                self._annotated.add((store, *sources))
         return store
 
     def _wait_for_teacher(self, run: Run) -> Path:
@@ -165,25 +175,32 @@ class Bench:
             if self._failed:
                 raise RuntimeError(f"{teacher.name} cannot be waited for: a run has failed.")
             time.sleep(1)
-        return self.work / run.corpus / teacher.name / "model-best"
+        return self.folder(teacher) / "model-best"
 
     def teacher_of(self, run: Run) -> Run:
         """The run that trains a student's teacher: the one of its setting."""
         return Run(run.corpus, run.setting, "teacher", 0)
+
+    def folder(self, run: Run) -> Path:
+        """Where the models of a run are."""
+        return self.work / run.corpus / run.name
 
     def teachers(self) -> set[Run]:
         """The runs whose models can be used."""
         return finished(self.results)
 
 
-def prepare(source: Path, folder: Path) -> None:
-    """Write a corpus as .spacy files: each split, and a quarter of train with the rest apart."""
+def prepare(source: Path, folder: Path, suffix: str = "iob") -> None:
+    """Write a corpus as .spacy files: each split, and a quarter of train with the rest apart.
+
+    suffix: of the corpus's files. If it is "conllu", a document is a sentence.
+    """
     if (folder / "test.spacy").exists():  # written last
         return
     folder.mkdir(parents=True, exist_ok=True)
     nlp = spacy.blank("en")
     for split in ("train", "dev", "test"):
-        docs = list(read_corpus(source / f"{split}.iob", nlp))
+        docs = list(read_corpus(source / f"{split}.{suffix}", nlp))
         write_docs(docs, folder / f"{split}.spacy")
         if split == "train":
             random.Random(0).shuffle(docs)
@@ -224,10 +241,18 @@ def read_rows(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def cell(rows: Sequence[dict]) -> str:
-    """Test F1, mean ± standard deviation over the runs, and in brackets dev F1."""
+def cell(rows: Sequence[dict], metric: str = "f") -> str:
+    """A score on test, mean ± standard deviation over the runs, and in brackets on dev."""
     if not rows:
         return "–"
-    test, dev = [row["test_f"] for row in rows], [row["dev_f"] for row in rows]
+    test = [row[f"test_{metric}"] for row in rows]
+    dev = [row[f"dev_{metric}"] for row in rows if f"dev_{metric}" in row]
     spread = f" ± {stdev(test):.1f}" if len(test) > 1 else ""
-    return f"{mean(test):.1f}{spread} ({mean(dev):.1f})"
+    on_dev = f" ({mean(dev):.1f})" if dev else ""
+    return f"{mean(test):.1f}{spread}{on_dev}"
+
+
+def pipe_speeds(models: Mapping[str, Path], test: Path, rounds: int = 5) -> dict[str, float]:
+    """Words a second of CPU time in `nlp.pipe`, of pipelines that take turns in one process."""
+    pipelines = {name: spacy.load(path) for name, path in models.items()}
+    return words_per_second(pipelines, test, rounds=rounds, min_words=1, clock=time.process_time)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 from spacy.cli._util import setup_gpu
 from spacy.language import Language
+from spacy.pipeline.dep_parser import parser_score
 from spacy.scorer import get_ner_prf
+from spacy.symbols import DEP, HEAD
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import load_model
@@ -24,6 +26,8 @@ COLUMNS = {
     "ents_f": "F1",
     "ents_p": "precision",
     "ents_r": "recall",
+    "dep_uas": "UAS",
+    "dep_las": "LAS",
     "words_per_second": "words/s",
     "megabytes": "MB on disk",
     "agreement": "agreement with teacher",
@@ -45,8 +49,9 @@ def compare(
 ) -> None:
     """Compare pipelines on the same test documents: accuracy, speed, size, and agreement.
 
-    Agreement is the F-score of a pipeline's entities against those of the first pipeline. Speed is
-    that of `nlp.pipe` on this machine, the pipelines taking turns.
+    What the test documents are annotated with is compared: entities, dependency trees, or both.
+    Agreement is a pipeline's score against what the first pipeline predicts: the F-score of
+    entities, or else LAS. Speed is that of `nlp.pipe` on this machine, the pipelines taking turns.
     """
     names = dict(_split(entry) for entry in model)
     with clear_errors():
@@ -56,10 +61,12 @@ def compare(
         teacher: list[Doc] = []
         for name, nlp in pipelines.items():
             gold = read_gold(test, nlp)
-            predicted = list(predict_entities(nlp, gold))
+            predicted = list(predict(nlp, gold))
             teacher = teacher or predicted
-            rows[name] |= entity_scores(predicted, gold)
-            rows[name]["agreement"] = entity_scores(predicted, teacher)["ents_f"]
+            accuracy = scores(predicted, gold)
+            rows[name] |= accuracy
+            main_score = "ents_f" if "ents_f" in accuracy else "dep_las"
+            rows[name]["agreement"] = scores(predicted, teacher).get(main_score, 0.0)
         speeds = words_per_second(pipelines, test, rounds=rounds, min_words=min_words)
         for name, speed in speeds.items():
             rows[name]["words_per_second"] = speed
@@ -76,24 +83,46 @@ def read_gold(test: Path, nlp: Language) -> list[Doc]:
     return gold
 
 
-def predict_entities(nlp: Language, docs: Iterable[Doc]) -> Iterator[Doc]:
-    """Plain copies of documents with the pipeline's entities, and nothing else that it leaves in
-    them: a transformer's tensors would fill the memory."""
+def predict(nlp: Language, docs: Iterable[Doc]) -> Iterator[Doc]:
+    """Plain copies of documents with the pipeline's entities and trees, and nothing else that it
+    leaves in them: a transformer's tensors would fill the memory."""
     for doc in nlp.pipe(plain_copy(doc, nlp.vocab) for doc in docs):
         copy = plain_copy(doc, nlp.vocab)
+        if doc.has_annotation("DEP"):
+            copy.from_array([HEAD, DEP], doc.to_array([HEAD, DEP]))
         copy.set_ents([Span(copy, ent.start, ent.end, ent.label) for ent in doc.ents])
         yield copy
 
 
-def entity_scores(predicted: Sequence[Doc], gold: Sequence[Doc]) -> dict[str, float]:
-    """F-score, precision and recall of entities, in per cent."""
+def scores(predicted: Sequence[Doc], gold: Sequence[Doc]) -> dict[str, float]:
+    """Scores in per cent of what the gold documents are annotated with.
+
+    `ents_f`, `ents_p` and `ents_r` of entities, `dep_uas` and `dep_las` of trees. Raises ValueError
+    if there is neither.
+    """
     examples = [Example(ours, theirs) for ours, theirs in zip(predicted, gold)]
-    scores = get_ner_prf(examples)
-    return {key: 100 * (scores[key] or 0.0) for key in ("ents_f", "ents_p", "ents_r")}
+    found: dict[str, Any] = {}
+    if any(doc.has_annotation("ENT_IOB") for doc in gold):
+        entities = get_ner_prf(examples)
+        found |= {key: entities[key] for key in ("ents_f", "ents_p", "ents_r")}
+    if any(doc.has_annotation("DEP") for doc in gold):
+        trees = parser_score(examples)
+        found |= {key: trees[key] for key in ("dep_uas", "dep_las")}
+    if not found:
+        raise ValueError(
+            "The test documents have neither entities nor dependency trees: there is nothing to "
+            "compare the pipelines by."
+        )
+    return {key: 100 * (value or 0.0) for key, value in found.items()}
 
 
 def words_per_second(
-    pipelines: dict[str, Language], test: Path, *, rounds: int, min_words: int
+    pipelines: dict[str, Language],
+    test: Path,
+    *,
+    rounds: int,
+    min_words: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median speed of each pipeline's `nlp.pipe` over rounds in which they take turns."""
     speeds: dict[str, list[float]] = {name: [] for name in pipelines}
@@ -104,10 +133,10 @@ def words_per_second(
                 n_words = sum(len(doc) for doc in docs)
                 repeats = max(1, min_words // max(1, n_words))
                 copies = [plain_copy(doc, nlp.vocab) for _ in range(repeats) for doc in docs]
-                start = time.perf_counter()
+                start = clock()
                 for _doc in nlp.pipe(copies):
                     pass
-                speeds[name].append(repeats * n_words / (time.perf_counter() - start))
+                speeds[name].append(repeats * n_words / (clock() - start))
                 progress.update()
     return {name: median(values) for name, values in speeds.items()}
 
@@ -122,12 +151,13 @@ def write_table(rows: dict[str, dict[str, float]], output: Path) -> None:
     """Write the rows as table.json and, rounded, as table.md."""
     output.mkdir(parents=True, exist_ok=True)
     (output / "table.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    columns = [column for column in COLUMNS if any(column in row for row in rows.values())]
     lines = [
-        "| pipeline | " + " | ".join(COLUMNS.values()) + " |",
-        "| --- |" + " ---: |" * len(COLUMNS),
+        "| pipeline | " + " | ".join(COLUMNS[column] for column in columns) + " |",
+        "| --- |" + " ---: |" * len(columns),
         *(
             f"| {name} | "
-            + " | ".join(_round(column, row.get(column)) for column in COLUMNS)
+            + " | ".join(_round(column, row.get(column)) for column in columns)
             + " |"
             for name, row in rows.items()
         ),

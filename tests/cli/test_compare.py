@@ -8,10 +8,10 @@ import spacy
 import typer
 from spacy.cli._util import app
 from spacy.language import Language
-from spacy.tokens import DocBin, Span
+from spacy.tokens import Doc, DocBin, Span
 from typer.testing import CliRunner
 
-from spacy_skd.cli.compare import compare, entity_scores, predict_entities
+from spacy_skd.cli.compare import compare, predict, scores
 
 
 @pytest.fixture
@@ -55,7 +55,28 @@ def test_scores_agreement_speed_and_size(tmp_path, test_set):
 
 def test_entity_scores_without_any_entity():
     nlp = spacy.blank("en")
-    assert entity_scores([nlp("a")], [nlp("a")])["ents_f"] == 0
+    gold = nlp("a")
+    gold.ents = []
+    assert scores([nlp("a")], [gold]) == {"ents_f": 0, "ents_p": 0, "ents_r": 0}
+
+
+def test_documents_without_annotation_cannot_be_scored():
+    nlp = spacy.blank("en")
+    with pytest.raises(ValueError, match="neither entities nor dependency trees"):
+        scores([nlp("a")], [nlp("a")])
+
+
+def test_trees_are_scored():
+    nlp = spacy.blank("en")
+
+    def tree(heads, deps):
+        return Doc(nlp.vocab, words=["She", "sees", "ships"], heads=heads, deps=deps)
+
+    gold = tree([1, 1, 1], ["nsubj", "ROOT", "obj"])
+    found = scores([tree([1, 1, 0], ["nsubj", "ROOT", "nsubj"])], [gold])
+    assert found == {"dep_uas": pytest.approx(200 / 3), "dep_las": pytest.approx(200 / 3)}
+    found = scores([tree([1, 1, 1], ["nsubj", "ROOT", "nsubj"])], [gold])
+    assert found == {"dep_uas": 100, "dep_las": pytest.approx(200 / 3)}
 
 
 def test_a_model_needs_a_name(tmp_path, test_set):
@@ -87,7 +108,7 @@ def test_only_entities_are_kept():
         return doc
 
     nlp.add_pipe("heavy")
-    [doc] = predict_entities(nlp, [nlp.make_doc("Ada left .")])
+    [doc] = predict(nlp, [nlp.make_doc("Ada left .")])
     assert [(ent.text, ent.label_) for ent in doc.ents] == [("Ada", "PER")]
     assert doc.text == "Ada left ." and not doc.tensor.size and not doc.user_data
 
