@@ -24,7 +24,7 @@ from .entity_decoding import (
     constrain,
     nested_entities,
 )
-from .labeller import SequenceLabeller, name_of, same_tokens
+from .structured_pipe import StructuredPipe, name_of, same_tokens
 
 IN, OUT, BEGIN = 1, 2, 3  # spaCy's codes of Token.ent_iob; 0 is missing
 
@@ -108,7 +108,7 @@ def score_entities(
     )
 
 
-class EntityRecognizer(SequenceLabeller):
+class EntityRecognizer(StructuredPipe):
     """Entities by exact decoding of a distribution over BILUO label sequences or over spans.
 
     Entities that a document has already are kept and the rest is decoded around them; tokens of a
@@ -142,7 +142,7 @@ class EntityRecognizer(SequenceLabeller):
         nlp: Language | None = None,
         labels: Sequence[str] | None = None,
     ) -> None:
-        """Prepare the model for training; see `SequenceLabeller.initialize`.
+        """Prepare the model for training; see `StructuredPipe.initialize`.
 
         Warns if there are gold entities that are wider than the model can predict.
         """

@@ -1,4 +1,4 @@
-"""What the components that label token sequences share: learning, labels, and the model's life."""
+"""What the components that predict structures share: learning, labels, and the model's life."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,11 +27,12 @@ HINT = (
 N_SAMPLE_DOCS = 10  # documents that a model sees to infer its dimensions
 
 
-class SequenceLabeller(TrainablePipe):
-    """A component whose model gives one distribution over label sequences a document.
+class StructuredPipe(TrainablePipe):
+    """A component whose model gives distributions over structures, one a document or a sentence.
 
     Subclasses say what the labels are: `column_labels`, `get_annotation`, `labels_of`, and
-    `set_annotations`.
+    `set_annotations`. One whose structures are of sentences says which they are, too:
+    `annotation_of`, `targets_of` and `doc_of`.
     """
 
     @property
@@ -94,7 +95,7 @@ class SequenceLabeller(TrainablePipe):
     # --- prediction
 
     def predict(self, docs: Iterable[Doc]) -> Distribution:
-        """The distribution over the label sequences of each document, without modifying it."""
+        """The distribution over the structures of each document, without modifying it."""
         docs = list(docs)
         if any(len(doc) for doc in docs):
             with self._naming(docs):
@@ -146,8 +147,8 @@ class SequenceLabeller(TrainablePipe):
         Raises ValueError, naming the document, where annotation or target do not fit the model.
         """
         examples = list(examples)
-        annotation = np.concatenate([self.get_annotation(example) for example in examples])
-        targets = [self._target(example) for example in examples]
+        annotation = self.annotation_of(examples, scores)
+        targets = self.targets_of(examples, scores)
         with self._naming([example.reference for example in examples]):
             loss, gradient = self.objective(scores, annotation, targets)
         if not np.isfinite(loss):
@@ -164,16 +165,17 @@ class SequenceLabeller(TrainablePipe):
         try:
             yield
         except SentenceError as error:
-            doc = docs[error.sentence]
+            doc = self.doc_of(error.sentence, docs)
             raise ValueError(f"Component '{self.name}', {name_of(doc)}: {error}. {HINT}") from error
         except ValueError as error:
             raise ValueError(f"Component '{self.name}': {error}") from error
 
-    def _target(self, example: Example) -> Target | None:
+    def target_of(self, example: Example) -> Target | None:
+        """What the teacher left for a document; ValueError if it does not fit the component."""
         target = get_target(example.reference, self.name)
         if target is None:
             return None
-        check_same_labels(self.labels_of_columns(target.teacher.labels), self.labels, self.name)
+        self.check_labels(target)
         if len(target) != len(example.predicted):
             raise ValueError(
                 f"The teacher's target for component '{self.name}' has {len(target)} tokens, "
@@ -181,6 +183,10 @@ class SequenceLabeller(TrainablePipe):
                 "have to see the same tokens: use the reader spacy-skd.DistillCorpus.v1."
             )
         return target
+
+    def check_labels(self, target: Target) -> None:
+        """Raise ValueError for a target with other labels than the component's."""
+        check_same_labels(self.labels_of_columns(target.teacher.labels), self.labels, self.name)
 
     def initialize(
         self,
@@ -224,6 +230,20 @@ class SequenceLabeller(TrainablePipe):
         return found
 
     # --- what subclasses say
+
+    def annotation_of(self, examples: Sequence[Example], structure: Distribution) -> np.ndarray:
+        """Gold annotation of all tokens of a batch, one row a token."""
+        return np.concatenate([self.get_annotation(example) for example in examples])
+
+    def targets_of(
+        self, examples: Sequence[Example], structure: Distribution
+    ) -> list[Target | None]:
+        """What the teacher left for each of the structure's sentences."""
+        return [self.target_of(example) for example in examples]
+
+    def doc_of(self, sentence: int, docs: Sequence[Doc]) -> Doc:
+        """The document of a batch that one of the structure's sentences is in."""
+        return docs[sentence]
 
     def get_annotation(self, example: Example) -> np.ndarray:
         """Gold column of each predicted token (n,), −1 where the annotation is missing."""

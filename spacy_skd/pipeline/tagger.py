@@ -17,7 +17,7 @@ from ..distill.annotation import MISSING
 from ..distill.objectives import Objective
 from ..structures import LinearChain, Token
 from ..structures.base import array_module
-from .labeller import SequenceLabeller, name_of, same_tokens
+from .structured_pipe import StructuredPipe, name_of, same_tokens
 
 ATTRIBUTES = {"tag": TAG, "pos": POS, "morph": MORPH}
 
@@ -93,7 +93,7 @@ def score_tags(
     return Scorer.score_token_attr(examples, attribute, **kwargs)
 
 
-class Tagger(SequenceLabeller):
+class Tagger(StructuredPipe):
     """Labels of tokens by exact decoding of a distribution over label sequences."""
 
     def __init__(
