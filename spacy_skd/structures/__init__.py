@@ -1,5 +1,9 @@
 """Distributions over structures: pure array mathematics on numpy or cupy (docs/math.md §2)."""
 
+from .arborescence import is_tree, maximum_arborescence
+from .arc_layout import ArcLayout
+from .arc_parts import ArcParts, RelationParts
+from .arcs import ArcDistribution
 from .base import SentenceError, Structure
 from .biluo import (
     as_potentials,
@@ -12,25 +16,41 @@ from .biluo import (
 )
 from .candidates import Candidates, CandidateTokens
 from .chain import ChainMarginals, LinearChain
+from .heads import HeadSelection
+from .label_trees import LabelTrees
 from .local_spans import LocalSpans
+from .relations import DenseRelations, ListedRelations, Relations
+from .sentences import Sentences
 from .spans import FlatSpans
 from .token import Token
 
 __all__ = [
+    "ArcDistribution",
+    "ArcLayout",
+    "ArcParts",
     "CandidateTokens",
     "Candidates",
     "ChainMarginals",
+    "DenseRelations",
     "FlatSpans",
+    "HeadSelection",
+    "LabelTrees",
     "LinearChain",
+    "ListedRelations",
     "LocalSpans",
+    "RelationParts",
+    "Relations",
     "SentenceError",
+    "Sentences",
     "Structure",
     "Token",
     "as_potentials",
     "biluo_labels",
     "entity_labels",
     "indices_of",
+    "is_tree",
     "legal_moves",
+    "maximum_arborescence",
     "spans_of",
     "split_label",
 ]

@@ -1,0 +1,131 @@
+"""Dependency trees as labels of tokens (Strzyz et al. 2019; docs/math.md §4, cases 1b and 2b).
+
+A label is `code|relation`. The code says where the head is: `0` is the root, `-2` the second token
+to the left, `+1` the next to the right, and `NOUN+1` the first noun to the right.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .base import Ints1d
+
+NOWHERE = -1
+ROOT = "0"
+CODE = re.compile(r"(?P<tag>.*?)(?P<offset>[+-][1-9][0-9]*)")
+
+
+class Code(NamedTuple):
+    """Where a head is: the offset-th token with the tag; no offset: the root."""
+
+    tag: str
+    offset: int
+
+
+def split_label(label: str) -> tuple[Code, str]:
+    """Code and relation of a label. Raises ValueError for what is no such label."""
+    code, bar, relation = label.partition("|")
+    if bar and code == ROOT:
+        return Code("", 0), relation
+    match = CODE.fullmatch(code)
+    if not bar or match is None:
+        raise ValueError(
+            f"'{label}' is no label of a dependency: it should look like '-1|det', 'NOUN+1|amod' "
+            f"or '{ROOT}|ROOT'."
+        )
+    return Code(match["tag"], int(match["offset"])), relation
+
+
+class Words:
+    """The words of a batch of sentences by their tags, to count from one to another.
+
+    lengths: of the sentences, N tokens in all. tags: (N,) ids; None: all words are alike.
+    """
+
+    def __init__(self, lengths: Ints1d, tags: Ints1d | None = None) -> None:
+        self.lengths = np.asarray(lengths)
+        n_tokens = int(self.lengths.sum())
+        self.ends = np.repeat(np.cumsum(self.lengths), self.lengths)
+        self.starts = self.ends - np.repeat(self.lengths, self.lengths)
+        self.tags = np.zeros(n_tokens, dtype=np.int64) if tags is None else np.asarray(tags)
+        self.kinds = {int(tag): number for number, tag in enumerate(np.unique(self.tags))}
+        self._tokens = {tag: np.flatnonzero(self.tags == tag) for tag in self.kinds}
+        self._before = {
+            tag: np.concatenate([[0], np.cumsum(self.tags == tag)]) for tag in self.kinds
+        }
+
+    def offsets(self, heads: Ints1d) -> Ints1d:
+        """How many words of the head's tag away each head is (N,), negative to the left.
+
+        heads: (N,) head numbers within the sentence; the offset of roots and missing ones is 0.
+        """
+        found = np.zeros(len(heads), dtype=np.int64)
+        dependents = np.flatnonzero(heads > 0)
+        targets = self.starts[dependents] + heads[dependents] - 1
+        for tag in self.kinds:
+            mine = self.tags[targets] == tag
+            before, own, aims = self._before[tag], dependents[mine], targets[mine]
+            right = aims > own
+            found[own[right]] = before[aims[right] + 1] - before[own[right] + 1]
+            found[own[~right]] = before[aims[~right]] - before[own[~right]]
+        return found
+
+    def at(self, tag: int, offset: int) -> Ints1d:
+        """Head number within the sentence (N,) of the offset-th word with a tag, −1 where there is
+        none."""
+        heads = np.full(len(self.tags), NOWHERE, dtype=np.int32)
+        if tag not in self.kinds:
+            return heads
+        tokens, before = self._tokens[tag], self._before[tag]
+        here = np.arange(len(self.tags))
+        ranks = before[here + 1] + offset - 1 if offset > 0 else before[here] + offset
+        exists = (ranks >= 0) & (ranks < len(tokens))
+        found = tokens[ranks[exists]]
+        inside = (found >= self.starts[exists]) & (found < self.ends[exists])
+        heads[here[exists][inside]] = (found - self.starts[exists] + 1)[inside]
+        return heads
+
+
+def meant_heads(
+    labels: Sequence[str], words: Words, tag_ids: Mapping[str, int] | None = None
+) -> np.ndarray:
+    """Which head number each label means at each token, (N, L) int32; −1: none in the sentence.
+
+    tag_ids: ids of the tags that codes name.
+    """
+    codes = [split_label(label)[0] for label in labels]
+    known = dict.fromkeys(codes)
+    columns = np.empty((len(known), len(words.tags)), dtype=np.int32)
+    for row, (tag, offset) in enumerate(known):
+        if offset == 0:
+            columns[row] = 0
+        elif tag and (tag_ids is None or tag not in tag_ids):
+            columns[row] = NOWHERE
+        else:
+            columns[row] = words.at(tag_ids[tag] if tag and tag_ids else 0, offset)
+    number = {code: row for row, code in enumerate(known)}
+    return columns[[number[code] for code in codes]].T
+
+
+def labels_of_trees(
+    heads: Ints1d, relations: Sequence[str], words: Words, tag_names: Mapping[int, str] | None
+) -> list[str | None]:
+    """The label of each token (N,), None where its head is not known.
+
+    heads: (N,) head numbers within the sentence, −1 for missing ones. relations: (N,) names.
+    tag_names: names of the tags, for codes that have them.
+    """
+    labels: list[str | None] = []
+    offsets = words.offsets(heads).tolist()
+    targets = (words.starts + heads - 1).tolist()
+    for head, offset, target, relation in zip(heads.tolist(), offsets, targets, relations):
+        if head < 0:
+            labels.append(None)
+        elif head == 0:
+            labels.append(f"{ROOT}|{relation}")
+        else:
+            tag = tag_names[int(words.tags[target])] if tag_names else ""
+            labels.append(f"{tag}{offset:+d}|{relation}")
+    return labels
