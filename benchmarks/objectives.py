@@ -93,13 +93,13 @@ def questions() -> Iterator[tuple[str, str, str, list[str], int]]:
     few = ["CRF: structural", "CRF: top-K 1", "CRF: emission"]
     yield "wnut17, CRF student", "wnut17", "full", crf, 3
     yield "en_ewt, CRF student", "en_ewt", "full", short + local, 3
-    yield "wnut17, temperature", "wnut17", "full", tempered, 3
+    yield "wnut17, temperature", "wnut17", "full", tempered, 2
     yield "germeval14, CRF student", "germeval14", "full", short[:3], 2
-    yield "wnut17, a weaker teacher", "wnut17", "weak", short[1:3], 3
-    yield "wnut17, as much raw text again", "wnut17", "raw1", few, 3
-    yield "wnut17, three times as much raw text", "wnut17", "raw3", few, 3
+    yield "wnut17, a weaker teacher", "wnut17", "weak", short[1:3], 2
+    yield "wnut17, as much raw text again", "wnut17", "raw1", few, 2
+    yield "wnut17, three times as much raw text", "wnut17", "raw3", few, 2
     weighted = ["CRF: structural", *(f"CRF: {name}" for name in WEIGHTED)]
-    yield "wnut17, sentences weighted", "wnut17", "full", weighted, 3
+    yield "wnut17, sentences weighted", "wnut17", "full", weighted, 2
     yield "wnut17, MaxEnt student", "wnut17", "full", maxent, 3
 
 
@@ -151,13 +151,12 @@ class ObjectiveBench(EntityBench):
         config = self.write_config(run, architecture, name)
         kind = "gold" if name == "gold" else "kd"
         options: tuple[object, ...] = ("--training.dropout", settings[kind])
-        if name in WEIGHTED:
-            options += ("--code", Path(__file__).parent / "sentence_weights.py")
+        code = Path(__file__).parent / "sentence_weights.py" if name in WEIGHTED else None
         if name == "gold":
             return Recipe(config, train, settings["student"], options=options)
         raw = folder / f"{run.setting}.spacy" if run.setting in RAW else None
         sources = (train, raw) if raw else (train,)
-        return Recipe(config, train, settings["student"], sources, raw, options)
+        return Recipe(config, train, settings["student"], sources, raw, options, code)
 
     def teacher_recipe(self, run: Run, train: Path) -> Recipe:
         if run.corpus != "germeval14":

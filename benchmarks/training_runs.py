@@ -66,7 +66,7 @@ class Recipe:
 
     config: a config file. train: gold documents. steps: of the optimiser. taught_on: the texts for
     which the teacher leaves targets; none: no teacher. raw: those of them that come without gold.
-    options: overrides of the config.
+    options: overrides of the config. code: a file that registers what the config names.
     """
 
     config: Path
@@ -75,6 +75,7 @@ class Recipe:
     taught_on: tuple[Path, ...] = ()
     raw: Path | None = None
     options: Sequence[object] = ()
+    code: Path | None = None
 
 
 class Bench:
@@ -134,11 +135,12 @@ class Bench:
             options += ["--paths.targets", self._targets(run, recipe.taught_on)]
         if recipe.raw:
             options += ["--paths.raw", recipe.raw]
+        code = ("--code", recipe.code) if recipe.code else ()
         start = time.perf_counter()
         log = folder / f"{run.name}.log"
-        call("train", recipe.config, "--output", output, *options, log=log)
+        call("train", recipe.config, "--output", output, *options, *code, log=log)
         seconds = time.perf_counter() - start
-        test = evaluate(output / "model-best", folder / "test.spacy")
+        test = evaluate(output / "model-best", folder / "test.spacy", *code)
         meta = json.loads((output / "model-best" / "meta.json").read_text(encoding="utf-8"))
         row = {
             **asdict(run),
@@ -213,10 +215,11 @@ def write_docs(docs: Iterable[Doc], path: Path) -> None:
     DocBin(docs=docs).to_disk(path)
 
 
-def evaluate(model: Path, test: Path) -> dict[str, float]:
+def evaluate(model: Path, test: Path, *options: object) -> dict[str, float]:
     """spaCy's scores of a pipeline."""
     output = model.parent / "test.json"
-    call("evaluate", model, test, "--output", output, log=model.parent / "evaluate.log")
+    log = model.parent / "evaluate.log"
+    call("evaluate", model, test, "--output", output, *options, log=log)
     return json.loads(output.read_text(encoding="utf-8"))
 
 
