@@ -1,7 +1,8 @@
-"""`python -m spacy skd convert`: entity corpora of several formats to spaCy's binary format."""
+"""`python -m spacy skd convert`: annotated corpora of several formats to spaCy's binary format."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,17 +10,22 @@ import spacy
 import typer
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
-from spacy.training.converters import conll_ner_to_docs, conllu_to_docs
+from spacy.training.converters import conll_ner_to_docs
 from wasabi import msg
 
+from ..training.conllu import Faults, read_conllu
 from ..training.documents import read_annotated
 from .annotate import clear_errors
 
-CONVERTERS: dict[str, Callable[..., Iterable[Doc]]] = {
-    ".conllu": conllu_to_docs,
-    ".iob": conll_ner_to_docs,
-}
 MARKUP = re.compile(r"\[([^\[\]|]+)\|([^\[\]|]+)\]")
+N_SHOWN = 5  # sentences that were left out and are shown
+
+
+class OnError(str, Enum):
+    """What to do about a sentence of a treebank whose annotation cannot be used."""
+
+    error = "error"
+    skip = "skip"
 
 
 def convert(
@@ -33,16 +39,34 @@ def convert(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write (.spacy)")],
     lang: Annotated[str, typer.Option("--lang", "-l", help="Language of the text")] = "en",
+    n_sents: Annotated[
+        int, typer.Option("--n-sents", "-n", min=1, help="Sentences a document (CoNLL-U)")
+    ] = 1,
+    on_error: Annotated[
+        OnError,
+        typer.Option(
+            "--on-error", help="Stop at a sentence that is no tree, or leave it out (CoNLL-U)"
+        ),
+    ] = OnError.error,
 ) -> None:
-    """Convert an entity corpus, one document a sentence.
+    """
+    Convert a corpus of entities or trees, one document a sentence.
 
     Inline markup is one sentence a line with entities as [Ada Brook|PERSON]; lines that begin with
-    # are comments.
+    # are comments. CoNLL-U keeps heads, relations, tags, morphology and lemmas; "_" as a head says
+    that it is not known.
     """
     nlp = spacy.blank(lang)
+    skipped = Faults() if on_error == OnError.skip else None
     with clear_errors():
-        corpus = (doc for path in inputs for doc in read_corpus(path, nlp))
+        corpus = (
+            doc
+            for path in inputs
+            for doc in read_corpus(path, nlp, n_sents=n_sents, skipped=skipped)
+        )
         docs = DocBin(docs=corpus, store_user_data=True)
+    if skipped is not None and skipped.messages:
+        _report(skipped)
     if not len(docs):
         raise typer.BadParameter(f"There are no sentences in {', '.join(map(str, inputs))}.")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -50,21 +74,44 @@ def convert(
     msg.good(f"{len(docs)} documents", str(output))
 
 
-def read_corpus(path: Path, nlp: Language) -> Iterator[Doc]:
+def _report(skipped: Faults) -> None:
+    n_skipped = len(skipped.messages)
+    msg.warn(f"{n_skipped:,} of {skipped.n_sentences:,} sentences of CoNLL-U were left out")
+    for message in skipped.messages[:N_SHOWN]:
+        typer.echo(f"  {message}")
+    if n_skipped > N_SHOWN:
+        typer.echo(f"  and {n_skipped - N_SHOWN:,} more")
+
+
+def read_corpus(
+    path: Path, nlp: Language, *, n_sents: int = 1, skipped: Faults | None = None
+) -> Iterator[Doc]:
     """The documents of a corpus file, in the format that its suffix tells.
 
-    Raises ValueError, naming the file (and, for inline markup, the line), where the format is not
-    kept.
+    n_sents: sentences of a document, of CoNLL-U alone.
+    skipped: where given, sentences of CoNLL-U that are no trees are left out and noted there.
+
+    Raises ValueError, naming the file (and, for inline markup and CoNLL-U, the line), where the
+    format is not kept.
     """
+    if n_sents != 1 and path.suffix != ".conllu":
+        raise ValueError(f"{path}: only CoNLL-U files take a number of sentences (--n-sents).")
     if path.suffix == ".txt":
         yield from read_markup(_read_text(path).split("\n"), nlp, str(path))
     elif path.suffix == ".spacy":
         yield from (doc for _, doc in read_annotated([path], nlp.vocab))
-    elif path.suffix in CONVERTERS:
+    elif path.suffix == ".conllu":
         text = _read_text(path)
         try:
-            yield from CONVERTERS[path.suffix](text, n_sents=1, no_print=True)
-        except Exception as error:  # whatever spaCy's converters raise for what they cannot read
+            yield from read_conllu(text, str(path), n_sents, skipped)
+        except ValueError as error:
+            hint = "--on-error skip leaves sentences out whose annotation cannot be used."
+            raise ValueError(f"{error}. {hint}" if skipped is None else str(error)) from error
+    elif path.suffix == ".iob":
+        text = _read_text(path)
+        try:
+            yield from conll_ner_to_docs(text, n_sents=1, no_print=True)
+        except Exception as error:  # whatever spaCy's converter raises for what it cannot read
             raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
     else:
         raise ValueError(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import spacy
+from click.testing import Result
 from spacy.cli._util import app
 from spacy.tokens import DocBin
 from typer.testing import CliRunner
@@ -75,6 +76,63 @@ def test_conllu_files(tmp_path):
     assert [token.tag_ for token in doc] == ["NNP", "NNP"]
 
 
+ROW = "{}\t{}\t_\tNOUN\tNN\t_\t{}\t{}\t_\t_\n"
+GOOD = ROW.format(1, "Ada", 2, "nsubj") + ROW.format(2, "sleeps", 0, "root") + "\n"
+TWO_ROOTS = "# sent_id = w-2\n" + ROW.format(1, "a", 0, "root") + ROW.format(2, "b", 0, "root")
+
+
+def run(*arguments) -> Result:
+    return CliRunner().invoke(app, ["skd", "convert", *map(str, arguments)])
+
+
+@pytest.fixture
+def treebank(tmp_path):
+    path = tmp_path / "trees.conllu"
+    path.write_text(GOOD + TWO_ROOTS + "\n" + GOOD * 3, encoding="utf-8")
+    return path
+
+
+def test_a_sentence_that_is_no_tree_stops_with_a_hint(treebank, tmp_path):
+    result = run(treebank, "--output", tmp_path / "out.spacy")
+    assert result.exit_code == 1
+    place = f"{treebank}, line 6, sentence w-2: words 1 and 2 are roots"
+    assert place in result.output and "--on-error skip" in result.output
+    assert not (tmp_path / "out.spacy").exists()
+
+
+def test_sentences_that_are_no_trees_can_be_left_out(treebank, tmp_path):
+    out = tmp_path / "out.spacy"
+    result = run(treebank, "--output", out, "--on-error", "skip", "--n-sents", 3)
+    assert result.exit_code == 0
+    assert "1 of 5 sentences" in result.output and "sentence w-2" in result.output
+    docs = list(DocBin().from_disk(out).get_docs(NLP.vocab))
+    assert [len(list(doc.sents)) for doc in docs] == [3, 1]
+    assert [token.dep_ for token in docs[0]] == ["nsubj", "ROOT"] * 3
+
+
+def test_many_sentences_that_are_left_out_are_not_all_shown(tmp_path):
+    path = tmp_path / "trees.conllu"
+    path.write_text((TWO_ROOTS + "\n") * 8 + GOOD, encoding="utf-8")
+    result = run(path, "--output", tmp_path / "out.spacy", "--on-error", "skip")
+    assert result.output.count("sentence w-2") == 5
+    assert "and 3 more" in result.output
+
+
+def test_nothing_but_sentences_that_are_left_out(tmp_path):
+    path = tmp_path / "trees.conllu"
+    path.write_text(TWO_ROOTS, encoding="utf-8")
+    result = run(path, "--output", tmp_path / "out.spacy", "--on-error", "skip")
+    assert result.exit_code != 0
+    assert "1 of 1 sentences" in result.output
+
+
+def test_only_conllu_is_grouped(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("Ada left.\n", encoding="utf-8")
+    result = run(path, "--output", tmp_path / "out.spacy", "--n-sents", 2)
+    assert result.exit_code == 1 and "only CoNLL-U" in result.output
+
+
 def test_the_shipped_corpus_is_whole():
     folder = Path(__file__).parents[2] / "assets" / "entities"
     docs = {
@@ -105,7 +163,8 @@ def test_other_formats_are_refused(tmp_path):
     "name, content, fault",
     [
         ("a.iob", b"Ada\nleft\n", "a.iob cannot be read as .iob"),
-        ("a.conllu", b"1\tAda\n", "a.conllu cannot be read as .conllu"),
+        ("a.conllu", b"1\tAda\n", "a.conllu, line 1, sentence no. 1: 2 columns instead of 10"),
+        ("a.conllu", b"\xff\xfe", "a.conllu is not UTF-8"),
         ("a.txt", b"\xff\xfe", "a.txt is not UTF-8"),
         ("a.spacy", b"x", "a.spacy cannot be read"),
         ("a.txt", b"[Ada|PERSON left\n", "a.txt, line 1: unfinished markup"),
@@ -113,8 +172,7 @@ def test_other_formats_are_refused(tmp_path):
 )
 def test_the_command_names_the_file_that_it_cannot_read(tmp_path, name, content, fault):
     (tmp_path / name).write_bytes(content)
-    command = ["skd", "convert", str(tmp_path / name), "--output", str(tmp_path / "out.spacy")]
-    result = CliRunner().invoke(app, command)
+    result = run(tmp_path / name, "--output", tmp_path / "out.spacy")
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
     assert fault in result.output
