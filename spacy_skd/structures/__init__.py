@@ -19,10 +19,12 @@ from .chain import ChainMarginals, LinearChain
 from .heads import HeadSelection
 from .label_trees import LabelTrees
 from .local_spans import LocalSpans
+from .mean_field import MeanField
 from .relations import DenseRelations, ListedRelations, Relations
 from .sentences import Sentences
 from .spans import FlatSpans
 from .token import Token
+from .tree import SpanningTree
 
 __all__ = [
     "ArcDistribution",
@@ -38,9 +40,11 @@ __all__ = [
     "LinearChain",
     "ListedRelations",
     "LocalSpans",
+    "MeanField",
     "RelationParts",
     "Relations",
     "SentenceError",
+    "SpanningTree",
     "Sentences",
     "Structure",
     "Token",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from .base import Ints1d
 
@@ -72,7 +73,7 @@ class Words:
             found[own[~right]] = before[aims[~right]] - before[own[~right]]
         return found
 
-    def at(self, tag: int, offset: int) -> Ints1d:
+    def at(self, tag: int, offset: int) -> npt.NDArray[np.int32]:
         """Head number within the sentence (N,) of the offset-th word with a tag, −1 where there is
         none."""
         heads = np.full(len(self.tags), NOWHERE, dtype=np.int32)
