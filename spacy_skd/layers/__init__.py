@@ -1,20 +1,36 @@
 """Thinc layers with parameters: token vectors in, distributions over structures out."""
 
+from .arc_relations import BiaffineRelations, arc_relations
+from .arc_scores import arc_scores
+from .arc_structure import arc_structure
+from .by_sentence import by_sentence
 from .chain_potentials import chain_potentials
+from .label_trees import label_trees, tags_of
 from .labels import get_labels, set_labels
 from .light_recurrence import light_recurrence
 from .lstm import two_way_lstm
+from .sentence_bounds import sentence_lengths
 from .span_scores import span_scores
 from .span_structure import span_structure
 from .token_scores import token_scores
+from .trilinear import trilinear
 
 __all__ = [
+    "BiaffineRelations",
+    "arc_relations",
+    "arc_scores",
+    "arc_structure",
+    "by_sentence",
     "chain_potentials",
     "get_labels",
+    "label_trees",
     "light_recurrence",
+    "sentence_lengths",
     "set_labels",
     "span_scores",
     "span_structure",
+    "tags_of",
     "token_scores",
+    "trilinear",
     "two_way_lstm",
 ]
