@@ -64,7 +64,8 @@ def annotate_cli(
     """
     Write a teacher's targets for documents into a store.
 
-    Only the words and spaces of the documents reach the teacher, never their annotation.
+    Only the words and spaces of the documents reach the teacher, and the boundaries of
+    their sentences where they have any, never other annotation.
     Interrupted at any point, the same command goes on where it was and ends with the same
     files; with more documents, it adds those that are new.
     """
@@ -132,6 +133,7 @@ def annotate(
             while not pending.exhausted:
                 with _memory_zone(nlp):
                     _annotate_zone(pending, reader, writer, bar)
+        writer.dropped = reader.dropped
     if not kept.shards:
         raise ValueError(f"There is no text in {', '.join(map(str, files))}.")
     return writer
@@ -152,7 +154,8 @@ class _Input:
         empty = True
         for source in self._sources:
             self.n_seen += 1
-            doc = source.make_doc(self._nlp)
+            # Boundaries are part of how a text is cut up, as tokens are.
+            doc = source.make_doc(self._nlp, with_sentences=True)
             keys = self._writer.claim(doc) if len(doc) else None
             if keys is not None:
                 empty = False
@@ -192,8 +195,14 @@ def report(writer: StoreWriter) -> None:
     size = sum(s.bytes for s in shards) / 1e6
     msg.good(
         f"{writer.path}: {writer.n_documents:,} new documents of {writer.n_tokens:,} tokens; "
-        f"it holds {documents:,} documents, {tokens:,} tokens, {size:,.1f} MB"
+        f"it holds {documents:,} documents, {tokens:,} tokens, {size:,.1f} MB, "
+        f"{1e6 * size / max(1, tokens):,.0f} bytes a token"
     )
+    for name, dropped in writer.dropped.items():
+        msg.info(
+            f"What was not kept of '{name}' has a probability of {dropped.mean:.1e} at a token "
+            f"on average, and of {dropped.maximum:.1e} at most"
+        )
 
 
 @contextmanager

@@ -89,7 +89,8 @@ def predict(nlp: Language, docs: Iterable[Doc]) -> Iterator[Doc]:
     for doc in nlp.pipe(plain_copy(doc, nlp.vocab) for doc in docs):
         copy = plain_copy(doc, nlp.vocab)
         if doc.has_annotation("DEP"):
-            copy.from_array([HEAD, DEP], doc.to_array([HEAD, DEP]))
+            tree: Any = doc.to_array([HEAD, DEP])
+            copy.from_array([HEAD, DEP], tree)
         copy.set_ents([Span(copy, ent.start, ent.end, ent.label) for ent in doc.ents])
         yield copy
 

@@ -6,7 +6,8 @@ negative marginal likelihood log Z − log Z_C.
 
 Of spans that do not overlap, it is given as BILUO labels in the order of `biluo_labels`, too. Of
 spans that may, it is one number a span, (N, W): 0 for no entity, r + 1 for the label r, −1 where
-nothing is known.
+nothing is known. Of heads and trees, it is a head number and the index of a relation, (N, 2), each
+−1 where it is not known (`arc_annotation`).
 """
 
 from typing import Any
@@ -21,13 +22,14 @@ from ..structures import (
     SentenceError,
 )
 from ..structures.base import Floats3d, array_module, to_host
-from .parts import Distribution, Parts, add, expected_parts, inner, scores_of
-
-MISSING = -1
+from .arc_annotation import MISSING, gold_arcs, known_heads
+from .parts import ARCS, Distribution, Parts, add, expected_parts, inner, scores_of, spread
 
 
 def annotated_sentences(annotation: np.ndarray, student: Distribution) -> np.ndarray:
     """Which sentences (B,) have at least one annotated token."""
+    if isinstance(student, ARCS):
+        return _count(known_heads(annotation, student), student) > 0
     known = annotation != MISSING
     return _count(known.any(axis=1) if known.ndim > 1 else known, student) > 0
 
@@ -38,11 +40,14 @@ def gold_parts(
     """Expected parts of the gold annotation, and its log-weight Σ_b w_b log Z_C.
 
     student: distributions of B sentences of N tokens.
-    annotation: (N,) label indices on the host, −1 where the label is not known.
+    annotation: (N,) label indices on the host, −1 where the label is not known; of spans that may
+        overlap and of arcs see above. The log-weight is that of heads, without their relations.
     weights: (B,) weight of each sentence; sentences without annotation need weight 0.
 
     Raises SentenceError, naming the sentence, where no possible output agrees with its annotation.
     """
+    if isinstance(student, ARCS):
+        return gold_arcs(student, annotation, weights)
     if isinstance(student, LocalSpans):
         return _gold_of_single_spans(student, annotation, weights)
     partial = (_count(annotation == MISSING, student) > 0) & (weights != 0)
@@ -64,7 +69,7 @@ def gold_parts(
         raise _impossible(
             student, annotation, np.eye(len(weights))[numbers[error.sentence]]
         ) from error
-    return add(parts, spread(expected_parts(given, given_weights), rows, xp)), log_weight
+    return add(parts, spread(expected_parts(given, given_weights), student, numbers)), log_weight
 
 
 def _restricted(student: Any, annotation: np.ndarray, xp: Any) -> Any:
@@ -114,19 +119,6 @@ def _gold_of_single_spans(
         parts = parts + student.marginals() * (token_weights * unknown)[:, :, None]
         log_weight += float((student.span_log_partition() * token_weights)[unknown].sum())
     return parts, log_weight
-
-
-def spread(parts: Parts, rows: np.ndarray, xp: Any) -> Parts:
-    """The parts of some sentences as parts of the whole batch; rows (N,) says which tokens are
-    theirs."""
-    if rows.all():
-        return parts
-    tokens = parts.tokens if isinstance(parts, ChainMarginals) else parts
-    whole = xp.zeros((len(rows), *tokens.shape[1:]), dtype=tokens.dtype)
-    whole[xp.asarray(rows)] = tokens
-    if not isinstance(parts, ChainMarginals):
-        return whole
-    return ChainMarginals(tokens=whole, pairs=parts.pairs, starts=parts.starts, ends=parts.ends)
 
 
 def _indicators(student: Distribution, annotation: np.ndarray, weights: np.ndarray) -> Parts:

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..structures.base import array_module
 from .annotation import annotated_sentences, gold_parts
-from .parts import Distribution, Parts, accumulate, expected_parts, scale, scores_of, subtract
+from .loss import cross_entropy_to
+from .parts import Distribution, Parts, accumulate, scale, scores_of
 from .targets import Target
 from .teacher_weight import TeacherWeight
 from .temperature import Scope
@@ -43,7 +44,8 @@ class Objective(Protocol):
         """Loss and gradient of a batch, both a mean over its sentences.
 
         student: the student's distributions of B sentences of N tokens in all.
-        annotation: (N,) gold label indices, −1 where nothing is known.
+        annotation: (N,) gold label indices, −1 where nothing is known; of arcs (N, 2), head numbers
+            and relations (`annotation`).
         targets: what the teacher left for each sentence, if anything.
         """
 
@@ -103,8 +105,7 @@ def gold_loss(
     """Σ_b weights_b (log Z − log Z_C) and its gradient; weights (B,) on the host."""
     wanted, log_weight = gold_parts(student, annotation, weights)
     share = array_module(scores_of(student)).asarray(weights)
-    loss = float((student.log_partition() * share).sum()) - log_weight
-    return loss, subtract(expected_parts(student, share), wanted)
+    return cross_entropy_to(wanted, student, share, log_weight)
 
 
 # --- the registered losses

@@ -4,25 +4,32 @@ The cross-entropy between two distributions over structures needs nothing of the
 marginals over the student's parts. One small function a pair of kinds, in one table.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, overload
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from ..structures import (
+    ArcDistribution,
+    ArcParts,
     Candidates,
     ChainMarginals,
     FlatSpans,
+    LabelTrees,
     LinearChain,
     LocalSpans,
+    SpanningTree,
     Token,
-    biluo_labels,
-    entity_labels,
 )
 from ..structures.base import Floats1d, Floats2d, Ints1d, array_module, expectation, to_host
-from . import spans
+from . import arcs, spans
+from .loss import log_partition_of, untaught
+from .matching import check_same_labels, in_order_of, match_labels
 from .parts import (
+    ARCS,
     SPANS,
+    AnyTeacher,
+    Arcs,
     Distribution,
     Parts,
     combine,
@@ -32,8 +39,7 @@ from .parts import (
     scores_of,
 )
 
-AnyTeacher: TypeAlias = Distribution | Candidates
-"""What can teach."""
+__all__ = ["check_same_labels", "condition", "cross_entropy", "match_labels", "project"]
 
 
 def project(
@@ -46,35 +52,44 @@ def project(
         labels are matched by name; labels that are not the same set raise ValueError.
     weights: weight of each sentence (B,); by default 1.
 
-    Returns an array (N, L) for a token student, `ChainMarginals` for a chain, (N, W, R) for spans.
+    Returns an array (N, L) for a token student, `ChainMarginals` for a chain, (N, W, R) for spans,
+    `ArcParts` for heads and trees, with p(arc) p(relation | arc) for the arcs that have any.
     Unlike the marginals of a chain, whose tokens stay probabilities, everything here is weighted.
     Counts of candidates are where the student's batch is and in its dtype; without a batch, float64
     on the host. Between spans and sequences, without a batch: columns in the order of
-    `biluo_labels`, and no other kind onto spans, whose width the batch tells.
+    `biluo_labels`, and no other kind onto spans, whose width the batch tells, or from arcs onto
+    labels that mean arcs (`LabelTrees`), whose meaning it tells. What such labels cannot say is
+    dropped, and the rest renormalised at each token (`arcs.dropped_mass`).
 
     Raises NotImplementedError where the teacher's kind says nothing about the student's parts.
     """
     kind = onto if isinstance(onto, type) else type(onto)
     if not isinstance(onto, type):
         teacher = match_labels(teacher, onto)
+    elif isinstance(teacher, LabelTrees) and issubclass(onto, ARCS):
+        teacher = arcs.as_heads(teacher)
     if weights is None:
         scores = teacher.log_weights if isinstance(teacher, Candidates) else scores_of(teacher)
         weights = array_module(scores).ones(len(teacher.lengths), dtype=scores.dtype)
     if isinstance(teacher, Candidates):
         weights = to_host(weights)
-    if isinstance(onto, SPANS) and (type(teacher), kind) in ONTO_SPANS:
-        parts = ONTO_SPANS[type(teacher), kind](teacher, onto) * weights[
-            teacher.packing.sentences
-        ].reshape(-1, 1, 1)
-    elif (type(teacher), kind) in PROJECTIONS:
-        parts = PROJECTIONS[type(teacher), kind](teacher, weights)
+    onto_batch = None if isinstance(onto, type) else _onto_batch(teacher, onto)
+    projection = find_pair(PROJECTIONS, type(teacher), kind)
+    if onto_batch is not None and not isinstance(onto, type):
+        like = scores_of(onto)
+        weights = array_module(like).asarray(weights, dtype=like.dtype)
+        parts = onto_batch(teacher, onto) * per_token(weights, onto)
+    elif projection is not None:
+        parts = projection(teacher, weights)
         if isinstance(teacher, SPANS) and not isinstance(onto, (type, *SPANS)):
-            parts = _in_order_of(onto, parts)
+            parts = in_order_of(onto, parts)
     else:
         raise NotImplementedError(
             f"A {type(teacher).__name__} teacher has no marginals over the parts of a "
             f"{kind.__name__} student."
         )
+    if isinstance(onto, ARCS) and not onto.n_labels:
+        parts = ArcParts(parts.arcs)
     if isinstance(teacher, Candidates) and not isinstance(onto, type):
         like = scores_of(onto)
         xp = array_module(like)
@@ -82,25 +97,37 @@ def project(
     return parts
 
 
+def find_pair(table: Mapping[tuple[type, type], Any], teacher: type, student: type) -> Any:
+    """What a table has for the nearest classes of a teacher and a student, None for nothing."""
+    pairs = ((above, other) for above in teacher.__mro__ for other in student.__mro__)
+    return next((table[pair] for pair in pairs if pair in table), None)
+
+
+def _onto_batch(teacher: AnyTeacher, student: Distribution) -> Callable[[Any, Any], Parts] | None:
+    """How to project onto parts that only the student's batch tells, where there is a way."""
+    if isinstance(student, LabelTrees) and arcs.are_trees(teacher):
+        return arcs.onto_labels
+    return find_pair(ONTO_BATCH, type(teacher), type(student))
+
+
 def cross_entropy(teacher: AnyTeacher, student: Distribution) -> Any:
     """−Σ_y p_t(y) log p_s(y) of each sentence, exactly (docs/math.md §1): (B,) in nats.
 
-    Computed in the dtype of the scores. Infinite where the teacher gives probability to a structure
-    that is impossible for the student, except for spans wider than a student's of spans, which are
-    left out. Labels are matched by name (ValueError if they differ).
+    Of heads and trees with relations, the structure is both. Computed in the dtype of the scores.
+    Infinite where the teacher gives probability to a structure that is impossible for the student,
+    except for spans wider than a student's of spans, and what the labels of `LabelTrees` cannot
+    say, which are left out; and heads that are no tree, which count as if they had their scores.
+    Labels are matched by name (ValueError if they differ).
     """
     teacher = match_labels(teacher, student)
-    expected_score: Any
-    try:
-        if isinstance(student, SPANS):
-            expected_score = _score_onto_spans
-        else:
-            expected_score = EXPECTED_SCORES[type(teacher), type(student)]
-    except KeyError:
+    expected_score: Any = _score_onto_batch
+    if not isinstance(student, SPANS) and _onto_batch(teacher, student) is None:
+        expected_score = find_pair(EXPECTED_SCORES, type(teacher), type(student))
+    if expected_score is None:
         raise NotImplementedError(
             f"There is no cross-entropy of a {type(teacher).__name__} teacher and a "
             f"{type(student).__name__} student."
-        ) from None
+        )
     log_partition = student.log_partition()
     return (log_partition - expected_score(teacher, student)).astype(log_partition.dtype)
 
@@ -110,9 +137,13 @@ def condition(teacher: Distribution, student: Distribution) -> Distribution:
 
     A token teacher puts mass on label sequences that a chain student with forbidden moves cannot
     have. What is left of it, renormalised, is a chain with those moves forbidden and no other
-    potentials. So it is for students of spans, which are well-formed. Everything else is returned
-    as it is.
+    potentials. So it is for students of spans, which are well-formed, and for students of trees,
+    unless the teacher's heads are known to be the marginals of such trees. So that there are trees,
+    the arcs that a teacher gives nothing share a little where its best heads make none
+    (`arcs.with_rest`). Everything else is returned as it is.
     """
+    if isinstance(student, SpanningTree):
+        return _given_trees(teacher, student)
     if isinstance(teacher, Token) and isinstance(student, SPANS):
         return spans.legal_chain(teacher)
     if isinstance(teacher, LocalSpans) and not isinstance(student, LocalSpans):
@@ -128,109 +159,15 @@ def condition(teacher: Distribution, student: Distribution) -> Distribution:
     )
 
 
-@overload
-def match_labels(teacher: Distribution, student: Distribution) -> Distribution: ...
-@overload
-def match_labels(teacher: Candidates, student: Distribution) -> Candidates: ...
-def match_labels(teacher: AnyTeacher, student: Distribution) -> AnyTeacher:
-    """The teacher with its columns in the order of the student's labels.
-
-    Between spans and label sequences, whose labels are BILUO labels, entity labels are matched.
-    Raises ValueError, naming the labels that only one of them has, if the sets differ.
-    """
-    wanted = student.labels
-    if isinstance(teacher, Candidates):
-        teacher = _same_kind_of_outputs(teacher, student)
-    elif isinstance(teacher, SPANS) != isinstance(student, SPANS):
-        if wanted is None or teacher.labels is None:
-            raise ValueError("Between spans and label sequences, both need the names of labels.")
-        to_spans = isinstance(student, SPANS)
-        wanted = tuple(biluo_labels(wanted) if to_spans else entity_labels(wanted))
-    return _reordered(teacher, wanted, student)
-
-
-def _reordered(
-    teacher: AnyTeacher, wanted: Sequence[str] | None, student: Distribution
-) -> AnyTeacher:
-    """The teacher with the labels that are wanted, in their order."""
-    theirs = teacher.labels
-    if wanted is None or theirs is None:
-        if isinstance(teacher, Candidates):
-            return _match_numbers(teacher, student)
-        n_theirs, n_ours = (scores_of(structure).shape[-1] for structure in (teacher, student))
-        if n_theirs != n_ours:
-            raise ValueError(
-                f"The teacher has {n_theirs} labels and the student {n_ours}; they have to be the "
-                "same. Give both structures their labels to see which differ."
-            )
+def _given_trees(teacher: Any, student: SpanningTree) -> Distribution:
+    if isinstance(teacher, SpanningTree):
+        fits = teacher.projective or not student.projective
+        return teacher if fits else arcs.as_trees(teacher, projective=True)
+    if isinstance(teacher, arcs.TreeMarginals) and (teacher.projective or not student.projective):
         return teacher
-    if tuple(wanted) == tuple(theirs):
-        return teacher
-    check_same_labels(theirs, wanted)
-    column = {label: number for number, label in enumerate(theirs)}
-    order = np.asarray([column[label] for label in wanted])
-    if isinstance(teacher, Candidates):
-        if isinstance(student, SPANS):
-            return spans.relabelled(teacher, np.argsort(order), wanted)
-        return teacher.relabel(np.argsort(order), wanted)
-    if isinstance(teacher, LinearChain):
-        return LinearChain(
-            teacher.emissions[:, order],
-            teacher.transitions[order][:, order],
-            teacher.start[order],
-            teacher.end[order],
-            teacher.lengths,
-            labels=wanted,
-        )
-    if isinstance(teacher, FlatSpans):
-        scores = teacher.scores[..., order]
-        return FlatSpans(scores, teacher.lengths, labels=wanted, outside=teacher.outside)
-    return type(teacher)(teacher.scores[..., order], teacher.lengths, labels=wanted)
-
-
-def _same_kind_of_outputs(teacher: Candidates, student: Distribution) -> Candidates:
-    """Label sequences for a student of label sequences, sets of spans for one of spans."""
-    if isinstance(student, SPANS):
-        return teacher if teacher.are_sets() else spans.as_spans(teacher)
-    return spans.as_sequences(teacher) if teacher.are_sets() else teacher
-
-
-def _in_order_of(student: Distribution, parts: Parts) -> Parts:
-    """Parts over `biluo_labels` with their columns in the order of the student's labels."""
-    labels = student.labels or ()
-    columns = biluo_labels(entity_labels(labels))
-    if tuple(columns) == tuple(labels):
-        return parts
-    check_same_labels(columns, labels)
-    return spans.permuted(parts, np.asarray([columns.index(label) for label in labels]))
-
-
-def _match_numbers(teacher: Candidates, student: Distribution) -> Candidates:
-    """Candidates whose labels, or the student's, have no names: their numbers are the student's."""
-    n_ours, n_theirs = scores_of(student).shape[-1], teacher.n_labels
-    if n_theirs == n_ours or isinstance(student, SPANS):
-        return teacher
-    if teacher.labels is not None or n_theirs > n_ours:
-        raise ValueError(
-            f"The candidates have {n_theirs} labels and the student {n_ours}; they have to be the "
-            "same. Give both structures their labels to see which differ."
-        )
-    return teacher.relabel(np.arange(n_theirs), student.labels, n_ours)
-
-
-def check_same_labels(teacher_labels: Any, student_labels: Any, component: str = "") -> None:
-    """Raise ValueError, naming the labels that only one side has, unless both have the same."""
-    only_teacher = sorted(set(teacher_labels) - set(student_labels))
-    only_student = sorted(set(student_labels) - set(teacher_labels))
-    if not only_teacher and not only_student:
-        return
-    where = f"in component '{component}' " if component else ""
-    raise ValueError(
-        f"The labels of teacher and student {where}differ. Only the teacher has: "
-        f"{', '.join(only_teacher) or 'none'}. Only the student has: "
-        f"{', '.join(only_student) or 'none'}. Train both on the same labels: give the student the "
-        "teacher's in [initialize.components], or train the teacher on data that has them all."
-    )
+    possible = array_module(student.scores).isfinite(student.scores)
+    possible &= arcs.without_best_tree(teacher, student.projective)
+    return arcs.as_trees(arcs.with_rest(teacher, possible), student.projective)
 
 
 # --- marginals, weighted by sentence
@@ -294,8 +231,10 @@ PROJECTIONS: dict[tuple[type, type], Callable[[Any, Any], Parts]] = {
     (FlatSpans, LinearChain): spans.spans_onto_chain,  # case 4
     (LocalSpans, Token): spans.spans_onto_token,
     (LocalSpans, LinearChain): spans.spans_onto_chain,
+    (ArcDistribution, ArcDistribution): arcs.arcs_onto_arcs,
+    (Candidates, ArcDistribution): arcs.trees_onto_arcs,
 }
-ONTO_SPANS: dict[tuple[type, type], Callable[[Any, Any], Parts]] = {
+ONTO_BATCH: dict[tuple[type, type], Callable[[Any, Any], Parts]] = {
     (teacher, student): function
     for student in SPANS
     for teacher, function in (
@@ -305,8 +244,8 @@ ONTO_SPANS: dict[tuple[type, type], Callable[[Any, Any], Parts]] = {
         (LocalSpans, spans.spans_onto_spans),
         (Candidates, spans.candidates_onto_spans),
     )
-}
-"""Onto spans, whose number of widths is the student's; not weighted."""
+} | {(ArcDistribution, LabelTrees): arcs.onto_labels}
+"""Onto parts that the student's batch tells, as the number of widths of spans; not weighted."""
 
 
 # --- the student's expected score under the teacher, by sentence
@@ -376,7 +315,7 @@ def _token_marginals(structure: Distribution) -> Any:
 
 
 def _spans_onto_token_score(teacher: Any, student: Token) -> Any:
-    marginals = _in_order_of(student, spans.as_flat(teacher).biluo_marginals())
+    marginals = in_order_of(student, spans.as_flat(teacher).biluo_marginals())
     return student.packing.sum(expectation(marginals.tokens, student.scores))
 
 
@@ -385,15 +324,35 @@ def _spans_onto_chain_score(teacher: Any, student: LinearChain) -> Any:
     flat, scores = spans.as_flat(teacher), []
     for number in range(len(student.lengths)):
         alone = [number]
-        marginals = _in_order_of(student, flat.select(alone).biluo_marginals())
+        marginals = in_order_of(student, flat.select(alone).biluo_marginals())
         scores.append(inner(marginals, student.select(alone)))
     return array_module(student.emissions).asarray(scores)
 
 
-def _score_onto_spans(teacher: AnyTeacher, student: FlatSpans | LocalSpans) -> Any:
-    shape = len(student.scores), student.max_width * student.n_labels
-    expected = project(teacher, student).reshape(shape)
-    return student.packing.sum(expectation(expected, student.scores.reshape(shape)))
+def _score_onto_batch(teacher: AnyTeacher, student: Any) -> Any:
+    log_partition = student.log_partition()
+    if not len(student.scores):
+        return log_partition
+    expected, n_tokens = project(teacher, student), len(student.scores)
+    rows = expected.reshape(n_tokens, -1), student.scores.reshape(n_tokens, -1)
+    score = student.packing.sum(expectation(*rows))
+    if isinstance(student, LabelTrees):
+        tokens = untaught(expected, student, array_module(expected).ones_like(log_partition))
+        score += log_partition_of(tokens, student)
+    return score
+
+
+def _score_onto_arcs(teacher: AnyTeacher, student: Arcs) -> Any:
+    parts = project(teacher, student)
+    xp, layout, relations = array_module(student.scores), student.layout, parts.relations
+    possible = xp.where(parts.arcs > 0, student.scores, 0)
+    score = student.packing.sum(layout.row_sum(parts.arcs * possible))
+    if relations is None or not len(relations.tokens):
+        return score
+    log_probs = student.relation_log_probs(relations.tokens, relations.heads)
+    sentences = xp.asarray(layout.sentences[relations.tokens])
+    values = expectation(relations.values, log_probs)
+    return score + xp.bincount(sentences, weights=values, minlength=len(student.lengths))
 
 
 EXPECTED_SCORES: dict[tuple[type, type], Callable[[Any, Any], Any]] = {
@@ -407,4 +366,6 @@ EXPECTED_SCORES: dict[tuple[type, type], Callable[[Any, Any], Any]] = {
     (FlatSpans, LinearChain): _spans_onto_chain_score,
     (LocalSpans, Token): _spans_onto_token_score,
     (LocalSpans, LinearChain): _spans_onto_chain_score,
+    (ArcDistribution, ArcDistribution): _score_onto_arcs,
+    (Candidates, ArcDistribution): _score_onto_arcs,
 }

@@ -25,10 +25,11 @@ from .keys import (
     text_key,
     token_key,
 )
-from .lock import LOCK, WriterLock
-from .manifest import HEAL, MANIFEST, SHARD, TABLES, Manifest, Shard, TeacherInfo
+from .lock import WriterLock
+from .manifest import HEAL, SHARD, TABLES, Manifest, Shard, TeacherInfo
 from .shards import TEMPORARY_SUFFIX, checksum, map_arrays, read_array, write_arrays
-from .targets import SPAN, Target, Teacher
+from .store_folder import check_folder, listed, read_manifest
+from .targets import Dropped, Target, Teacher
 
 SHARD_SIZE = 4096  # documents a shard, unless told
 BATCH_SIZE = 128  # documents that the teacher reads at once, unless told
@@ -57,6 +58,7 @@ class StoreWriter:
     damaged: files that were missing or damaged. Shards are written again if their documents come,
         the tables by `describe`.
     n_documents, n_tokens: what has been added so far by this writer.
+    dropped: what of it was not kept, by component, where that is known (for whoever reports it).
     """
 
     def __init__(self, path: Path, manifest: Manifest, lock: WriterLock) -> None:
@@ -65,6 +67,7 @@ class StoreWriter:
         self._lock = lock
         self.damaged: list[str] = []
         self.n_documents = self.n_tokens = 0
+        self.dropped: dict[str, Dropped] = {}
         try:
             manifest.read_tables(path)
         except ValueError:
@@ -98,14 +101,14 @@ class StoreWriter:
         holds something else, and BlockingIOError if another writer is at work on it.
         """
         path = Path(path)
-        _check_folder(path)
+        check_folder(path)
         path.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(path)
         try:
             for stale in path.glob(f"*{TEMPORARY_SUFFIX}"):
                 stale.unlink()
             new = Manifest(teacher, shard_size, batch_size)
-            manifest = _read_manifest(path, new, components, replace=replace)
+            manifest = read_manifest(path, new, components, replace=replace)
             return cls(path, manifest, lock)
         except BaseException:
             lock.release()
@@ -131,8 +134,8 @@ class StoreWriter:
             if (teacher.kind, teacher.labels) != (now.kind, now.labels):
                 raise ValueError(
                     f"The store {self.path} holds {teacher.kind} targets of '{name}' with the "
-                    f"labels {_listed(teacher.labels)}, but the teacher now gives {now.kind} "
-                    f"targets with the labels {_listed(now.labels)}. Give another folder."
+                    f"labels {listed(teacher.labels)}, but the teacher now gives {now.kind} "
+                    f"targets with the labels {listed(now.labels)}. Give another folder."
                 )
         self.manifest.teachers = dict(teachers)
         self.manifest.write_tables(self.path)
@@ -225,9 +228,9 @@ class StoreWriter:
         }
         for name, teacher in self.manifest.teachers.items():
             scores = [row.scores[name] for row in self._rows]
-            dtype = SPAN if teacher.has_spans else np.dtype("<f2")
+            dtype = teacher.record or np.dtype("<f2")
             arrays[f"scores/{name}"] = np.concatenate(scores).astype(dtype, copy=False)
-            if teacher.has_spans:
+            if teacher.record is not None:
                 arrays[f"offsets/{name}"] = _offsets(list(map(len, scores)))
         write_arrays(path, arrays)
         written = Shard(path.name, len(lengths), sum(lengths), path.stat().st_size, checksum(path))
@@ -325,64 +328,6 @@ class TargetStore:
             raise kind(f"{fault} {HEAL}")
 
 
-def _read_manifest(
-    path: Path, new: Manifest, components: Sequence[str], *, replace: bool
-) -> Manifest:
-    """The manifest to go on with: that of the store, or the new one if there is no store or if it
-    is to be replaced. Raises ValueError for a store that does not fit."""
-    if not (path / MANIFEST).exists():
-        return new
-    try:
-        manifest = Manifest.read(path)
-    except ValueError:
-        if not replace:
-            raise
-        _check_content(path)
-        _clear(path)
-        return new
-    same_components = set(manifest.teachers) == set(components)
-    if replace and (manifest.teacher != new.teacher or not same_components):
-        _clear(path)
-        return new
-    if manifest.teacher != new.teacher:
-        raise ValueError(
-            f"The store {path} holds targets of the teacher {manifest.teacher}, but "
-            f"the teacher is now {new.teacher}. Give another folder, or --force to make it again."
-        )
-    if not same_components:
-        raise ValueError(
-            f"The store {path} holds targets of {_listed(manifest.teachers)}, "
-            f"but those of {_listed(components)} are to be written. Give another folder, or "
-            "the same components, or --force to make it again."
-        )
-    return manifest
-
-
-def _check_folder(path: Path) -> None:
-    """Raise ValueError if there is something at the path that is not a store."""
-    if path.is_file():
-        raise ValueError(f"The store has to be a folder, but {path} is a file.")
-    if path.is_dir() and not (path / MANIFEST).exists():
-        _check_content(path)
-
-
-def _check_content(path: Path) -> None:
-    """Raise ValueError if a folder holds other files than those of a store."""
-    for entry in sorted(path.iterdir()):
-        name = entry.name.removesuffix(TEMPORARY_SUFFIX)
-        if name not in (MANIFEST, TABLES, LOCK) and not entry.match("shard-*"):
-            raise ValueError(
-                f"The folder {path} exists and is not a store of targets: it holds {entry.name}. "
-                "Give a new folder, or that of a store to go on with."
-            )
-
-
-def _clear(path: Path) -> None:
-    """Delete the files of a store."""
-    for file in (path / MANIFEST, path / TABLES, *path.glob("shard-*.npz")):
-        file.unlink(missing_ok=True)
-
-
 def _is_full(documents: int, tokens: int, shard_size: int) -> bool:
     return documents >= shard_size or tokens >= shard_size * MEAN_TOKENS
 
@@ -396,7 +341,3 @@ def _scores_at(arrays: Mapping[str, np.ndarray], name: str, row: int) -> np.ndar
     offsets = arrays.get(f"offsets/{name}", arrays["offsets"])
     start, end = offsets[row : row + 2].tolist()
     return arrays[f"scores/{name}"][start:end]
-
-
-def _listed(names: Sequence[str] | Mapping[str, object]) -> str:
-    return ", ".join(f"'{name}'" for name in names)

@@ -7,7 +7,8 @@ temperature, without asking the teacher again.
 Of spans, of which a sentence has many and nearly all are out of the question, only those are kept
 that matter: what is dropped has, all together, a probability of at most `MAX_LOSS` in a sentence.
 The distribution that comes back is the teacher's given that no dropped span is there. At a higher
-temperature it is that distribution which is tempered.
+temperature it is that distribution which is tempered. Of heads and trees, the likeliest arcs are
+kept (`arc_records`), and come back as independent heads with the same probabilities.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -17,16 +18,29 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc
 
-from ..structures import FlatSpans, LinearChain, LocalSpans, Structure, Token
-from ..structures.base import array_module, to_host
+from ..structures import (
+    FlatSpans,
+    LabelTrees,
+    LinearChain,
+    LocalSpans,
+    Sentences,
+    SpanningTree,
+    Structure,
+    Token,
+)
+from ..structures.base import Floats1d, Ints1d, array_module, to_host
 from ..structures.packing import Packing
-from .parts import SPANS, Distribution, scores_of
+from .arc_records import ARC, read_arcs, slice_arcs, stored_arcs
+from .arcs import TreeMarginals, as_heads
+from .parts import ARCS, SPANS, Distribution, scores_of
 
 USER_DATA_KEY = "spacy_skd.targets"
 LOWEST = -60_000.0  # the smallest potential that float16 keeps finite, with some room
 MAX_LOSS = 1e-3  # probability that a sentence has one of the spans that are not kept, at most
 SPAN = np.dtype([("token", "<u4"), ("width", "<u2"), ("label", "<u2"), ("score", "<f4")])
 """A span that is kept: its first token in the document, tokens after it, column, score."""
+TREES = (None, "trees", "projective trees")
+"""What the heads of a teacher of arcs may be: independent, or those of trees with one root."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +48,12 @@ class Teacher:
     """One component of a teacher pipeline, as far as its targets are concerned.
 
     component: name of the component whose distributions were stored.
-    kind: kind of structure, "token", "chain", "spans" (that do not overlap) or "local spans".
-    labels: label names in the order of the columns.
+    kind: kind of structure, "token", "chain", "spans" (that do not overlap), "local spans" or
+        "arcs".
+    labels: label names in the order of the columns; of arcs, relations.
     tables: arrays that all documents share; of a chain "transitions" (L, L), "start", "end" (L,),
-        of spans "max_width" (1,), the number of widths W.
+        of spans "max_width" (1,), the number of widths W; of arcs "trees" (1,), what the heads are
+        known to be, an index into `TREES`.
     """
 
     component: str
@@ -46,17 +62,24 @@ class Teacher:
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def has_spans(self) -> bool:
-        """Whether its targets are spans that are kept, not rows of tokens."""
-        return "max_width" in self.tables
+    def record(self) -> np.dtype | None:
+        """The type of what is kept of a document, if it is not a row a token."""
+        if self.has_arcs:
+            return ARC
+        return SPAN if self.kind in ("spans", "local spans") else None
+
+    @property
+    def has_arcs(self) -> bool:
+        """Whether its targets are arcs that are kept."""
+        return self.kind == "arcs"
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
     """The teacher's scores for one document.
 
-    scores: (n, L) float16, each row relative to its maximum; of spans, those that are kept (K,),
-        `SPAN`, in the order of their tokens.
+    scores: (n, L) float16, each row relative to its maximum; of spans and arcs, those that are kept
+        (K,), `SPAN` or `ARC`, in the order of their tokens.
     n_tokens: length of the document, if not that of `scores`.
     kept: what was computed from them and will be wanted again, by what it is.
     """
@@ -70,9 +93,12 @@ class Target:
         return len(self.scores) if self.n_tokens is None else self.n_tokens
 
     def slice(self, start: int, end: int) -> "Target":
-        """The target of tokens start..end-1; spans that cross its ends are dropped."""
-        if not self.teacher.has_spans:
+        """The target of tokens start..end-1; spans that cross its ends are dropped, and the arcs of
+        sentences that do."""
+        if self.teacher.record is None:
             return Target(self.teacher, self.scores[start:end])
+        if self.teacher.has_arcs:
+            return Target(self.teacher, slice_arcs(self.scores, start, end), end - start)
         first = self.scores["token"].astype("int64")
         inside = (first >= start) & (first + self.scores["width"] < end)
         scores = self.scores[inside].copy()
@@ -80,8 +106,30 @@ class Target:
         return Target(self.teacher, scores, end - start)
 
 
-def describe(structure: Structure, component: str) -> Teacher:
+@dataclass
+class Dropped:
+    """The probability of what was not kept, over all tokens that were read."""
+
+    n_tokens: int = 0
+    total: float = 0.0
+    maximum: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        return self.total / max(1, self.n_tokens)
+
+    def add(self, probabilities: np.ndarray) -> None:
+        self.n_tokens += len(probabilities)
+        self.total += float(probabilities.sum())
+        self.maximum = max(self.maximum, float(probabilities.max(initial=0.0)))
+
+
+def describe(structure: Structure | Sentences, component: str) -> Teacher:
     """The record of a teacher component, read from one batch of its distributions."""
+    if isinstance(structure, Sentences):
+        return describe(structure.structure, component)
+    if isinstance(structure, LabelTrees):
+        return Teacher(component, "arcs", structure.relation_labels, _tables_of_arcs(structure))
     labels = structure.labels
     if labels is None:
         raise ValueError(f"The teacher component '{component}' gives distributions without labels.")
@@ -97,14 +145,51 @@ def describe(structure: Structure, component: str) -> Teacher:
         tables = {"max_width": np.asarray([structure.max_width], dtype="<i8")}
         kind = "spans" if isinstance(structure, FlatSpans) else "local spans"
         return Teacher(component, kind, tuple(labels), tables)
+    if isinstance(structure, ARCS):
+        return Teacher(component, "arcs", tuple(labels), _tables_of_arcs(structure))
     raise ValueError(
         f"The teacher component '{component}' gives {type(structure).__name__} distributions, "
-        "which cannot be stored; those of tokens, chains and spans can."
+        "which cannot be stored; those of tokens, chains, spans and arcs can."
     )
 
 
-def stored_scores(structure: Distribution) -> list[np.ndarray]:
-    """Each sentence's scores as they are stored, in the form of `Target.scores`."""
+def _tables_of_arcs(structure: Any) -> dict[str, np.ndarray]:
+    trees = None
+    if isinstance(structure, (SpanningTree, TreeMarginals)):
+        trees = "projective trees" if structure.projective else "trees"
+    return {"trees": np.asarray([TREES.index(trees)], dtype="<i8")}
+
+
+def stored_scores(structure: Distribution | Sentences) -> list[np.ndarray]:
+    """Each document's scores as they are stored, in the form of `Target.scores`."""
+    return kept_scores(structure)[0]
+
+
+def kept_scores(
+    structure: Distribution | Sentences,
+) -> tuple[list[np.ndarray], Floats1d | None]:
+    """The same and, of arcs, the probability (N,) of what is not kept of each token."""
+    if isinstance(structure, Sentences):
+        n_sentences: Ints1d = to_host(structure.n_sentences)
+        structure = structure.structure
+    else:
+        n_sentences = np.ones(len(structure.lengths), dtype=np.int64)
+    if isinstance(structure, LabelTrees):
+        structure = as_heads(structure)
+    if isinstance(structure, ARCS):
+        return stored_arcs(structure, n_sentences)
+    return _scores_by_sentence(structure), None
+
+
+def document_lengths(structure: Distribution | Sentences) -> Ints1d:
+    """How many tokens each document has, (D,)."""
+    if not isinstance(structure, Sentences):
+        return to_host(structure.lengths)
+    ends = np.concatenate([[0], np.cumsum(to_host(structure.structure.lengths))])
+    return np.diff(ends[np.concatenate([[0], np.cumsum(to_host(structure.n_sentences))])])
+
+
+def _scores_by_sentence(structure: Any) -> list[np.ndarray]:
     if isinstance(structure, SPANS):
         return _kept_spans(structure)
     scores = to_host(scores_of(structure))
@@ -145,7 +230,11 @@ def collate(
     teacher = targets[0].teacher
     xp = array_module(like)
     lengths = np.asarray([len(target) for target in targets], dtype="int32")
-    if teacher.has_spans:
+    if teacher.has_arcs:
+        arcs = [target.scores for target in targets]
+        trees = TREES[int(teacher.tables["trees"][0])]
+        return read_arcs(arcs, lengths, teacher.labels, like, trees)
+    if teacher.record is not None:
         scores = xp.asarray(_dense_spans(targets, lengths, like.dtype))
         kind = FlatSpans if teacher.kind == "spans" else LocalSpans
         return kind(scores, lengths, labels=teacher.labels, packing=packing)

@@ -10,20 +10,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ..structures import FlatSpans, LinearChain, LocalSpans, SentenceError, Token
+from ..structures import SentenceError, Sentences
 from ..structures.base import to_host
 from .manifest import TeacherInfo
 from .parts import Distribution
-from .targets import Teacher, describe, stored_scores
+from .targets import Dropped, Teacher, describe, document_lengths, kept_scores
 
-Reader = Callable[[list[Doc]], Distribution]
-"""Reads the distributions of a batch of documents, one sentence a document."""
+Reader = Callable[[list[Doc]], Distribution | Sentences]
+"""Reads the distributions of a batch of documents, one sentence a document unless they say so."""
 PlaceT = TypeVar("PlaceT")
 
 N_CHARACTERS = 60  # of a document's text in an error
@@ -36,7 +36,7 @@ RETRAIN = (
 def predicts_structure(component: Any) -> Reader | None:
     """Components whose `predict` gives a structure, as those of this package do."""
     predict = getattr(component, "predict", None)
-    if predict is None or not isinstance(predict([]), (Token, LinearChain, FlatSpans, LocalSpans)):
+    if predict is None or not isinstance(predict([]), (*get_args(Distribution), Sentences)):
         return None
     return predict
 
@@ -125,10 +125,12 @@ class TeacherReader:
 
     components: names of the components that teach (`find_teachers`).
     teachers: their records, known once a batch has been read.
+    dropped: of those whose targets are less than they know and say how much it is, how much.
     """
 
     def __init__(self, nlp: Language, components: Sequence[str], batch_size: int) -> None:
         self.teachers: dict[str, Teacher] = {}
+        self.dropped: dict[str, Dropped] = {}
         self._nlp = nlp
         self._batch_size = batch_size
         self._readers = {
@@ -175,18 +177,23 @@ class TeacherReader:
     def _predict(self, name: str, batch: list[tuple[Doc, _Entry]]) -> None:
         """Read one component's scores into the entries of a batch."""
         docs = [doc for doc, _ in batch]
+        structure: Any = None
         try:
             structure = self._readers[name](docs)
+            if name not in self.teachers:
+                self.teachers[name] = _describe(structure, name)
+            stored, dropped = kept_scores(structure)
         except SentenceError as error:
-            raise _fault(name, *batch[error.sentence], str(error)) from error
-        if name not in self.teachers:
-            self.teachers[name] = _describe(structure, name)
+            number = _document_of(error.sentence, structure)
+            raise _fault(name, *batch[number], str(error)) from error
+        if dropped is not None:
+            self.dropped.setdefault(name, Dropped()).add(dropped)
         if name != self._rest[-1]:
             component: Any = self._nlp.get_pipe(name)
             component.set_annotations(docs, structure)
-        stored, lengths = stored_scores(structure), to_host(structure.lengths).tolist()
+        lengths = document_lengths(structure).tolist()
         for (doc, entry), scores, length in zip(batch, stored, lengths):
-            if np.isnan(scores["score"] if scores.dtype.names else scores).any():
+            if any(np.isnan(values).any() for values in _numbers(scores)):
                 raise _fault(name, doc, entry, "it gives scores that are not numbers")
             if length != entry.n_tokens:
                 raise ValueError(
@@ -197,7 +204,22 @@ class TeacherReader:
             entry.scores[name] = scores
 
 
-def _describe(structure: Distribution, name: str) -> Teacher:
+def _document_of(sentence: int, structure: Any) -> int:
+    """The document of a batch that a sentence is in, whether or not its structure is known."""
+    if not isinstance(structure, Sentences):
+        return sentence
+    ends = np.cumsum(to_host(structure.n_sentences))
+    return int(np.searchsorted(ends, sentence, side="right"))
+
+
+def _numbers(scores: np.ndarray) -> list[np.ndarray]:
+    """The arrays of scores that are no integers."""
+    if scores.dtype.names is None:
+        return [scores]
+    return [scores[name] for name in scores.dtype.names if scores.dtype[name].kind == "f"]
+
+
+def _describe(structure: Distribution | Sentences, name: str) -> Teacher:
     teacher = describe(structure, name)
     for table, values in teacher.tables.items():
         if np.isnan(values).any():

@@ -6,10 +6,20 @@ the power 1/T and normalised again at each position; for a chain, these need not
 of any distribution.
 """
 
+from functools import singledispatch
 from typing import Any, Literal, TypeAlias
 
-from ..structures import FlatSpans, LinearChain, LocalSpans, Token
+from ..structures import (
+    FlatSpans,
+    HeadSelection,
+    LabelTrees,
+    LinearChain,
+    LocalSpans,
+    SpanningTree,
+    Token,
+)
 from ..structures.base import Floats2d, Floats3d, array_module
+from .arcs import recast
 from .parts import Distribution
 
 Scope: TypeAlias = Literal["global", "local"]
@@ -25,28 +35,77 @@ def check_temperature(temperature: float, scope: str = "global") -> None:
 
 
 def temper(structure: Distribution, temperature: float) -> Distribution:
-    """The distribution whose scores are divided by a temperature."""
-    if temperature == 1.0:
-        return structure
-    rest: dict[str, Any] = {
+    """The distribution whose scores are divided by a temperature.
+
+    Of arcs with relations, both are: the heads, and the relations given the heads.
+    """
+    return structure if temperature == 1.0 else _tempered(structure, temperature)
+
+
+@singledispatch
+def _tempered(structure: Any, temperature: float) -> Any:
+    raise TypeError(f"A {type(structure).__name__} has no scores to be divided.")
+
+
+@_tempered.register(Token)
+@_tempered.register(LocalSpans)
+def _tempered_scores(structure: Token | LocalSpans, temperature: float) -> Token | LocalSpans:
+    return type(structure)(structure.scores / temperature, **_rest(structure))
+
+
+@_tempered.register
+def _tempered_labels(structure: LabelTrees, temperature: float) -> LabelTrees:
+    return LabelTrees(
+        structure.scores / temperature,
+        heads=structure.heads,
+        relations=structure.relations,
+        relation_labels=structure.relation_labels,
+        **_rest(structure),
+    )
+
+
+@_tempered.register
+def _tempered_chain(structure: LinearChain, temperature: float) -> LinearChain:
+    return LinearChain(
+        structure.emissions / temperature,
+        structure.transitions / temperature,
+        structure.start / temperature,
+        structure.end / temperature,
+        **_rest(structure),
+    )
+
+
+@_tempered.register
+def _tempered_spans(structure: FlatSpans, temperature: float) -> FlatSpans:
+    outside = None if structure.outside is None else structure.outside / temperature
+    return FlatSpans(structure.scores / temperature, outside=outside, **_rest(structure))
+
+
+@_tempered.register
+def _tempered_heads(structure: HeadSelection, temperature: float) -> HeadSelection:
+    return HeadSelection(structure.scores / temperature, **_relations(structure, temperature))
+
+
+@_tempered.register
+def _tempered_trees(structure: SpanningTree, temperature: float) -> SpanningTree:
+    rest = _relations(structure, temperature)
+    return SpanningTree(structure.scores / temperature, structure.projective, **rest)
+
+
+def _rest(structure: Any) -> dict[str, Any]:
+    return {
         "lengths": structure.lengths,
         "labels": structure.labels,
         "packing": structure.packing,
     }
-    if isinstance(structure, Token):
-        return Token(structure.scores / temperature, **rest)
-    if isinstance(structure, LinearChain):
-        return LinearChain(
-            structure.emissions / temperature,
-            structure.transitions / temperature,
-            structure.start / temperature,
-            structure.end / temperature,
-            **rest,
-        )
-    if isinstance(structure, FlatSpans):
-        outside = None if structure.outside is None else structure.outside / temperature
-        return FlatSpans(structure.scores / temperature, outside=outside, **rest)
-    return LocalSpans(structure.scores / temperature, **rest)
+
+
+def _relations(structure: Any, temperature: float) -> dict[str, Any]:
+    return {
+        "relations": recast(structure.relations, temperature=temperature),
+        "labels": structure.labels,
+        "layout": structure.layout,
+    }
 
 
 def temper_marginals(marginals: Any, temperature: float) -> Any:

@@ -64,7 +64,7 @@ class LabelTrees(Token):
         xp, layout, dtype = array_module(self.scores), self.layout, self.scores.dtype
         if not self.scores.size:
             return xp.zeros(layout.n_cells, dtype=dtype)
-        code_of, heads = self._codes
+        code_of, heads = self.codes
         of_code = np.zeros((self.n_labels, heads.shape[1]), dtype=dtype)
         of_code[np.arange(self.n_labels), code_of] = 1
         weights = self.marginals() @ xp.asarray(of_code)
@@ -122,7 +122,7 @@ class LabelTrees(Token):
         )
 
     @cached_property
-    def _codes(self) -> tuple[Ints1d, Floats2d]:
+    def codes(self) -> tuple[Ints1d, Floats2d]:
         """Labels that mean the same head at every token: the code of each label, (L,), and what
         the C codes mean, (N, C)."""
         # Labels are many, codes few. Sorted by their sums, equal columns are neighbours.

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
@@ -21,6 +22,7 @@ class Source:
 
     number: line or document number in the file, from 1.
     progress: the part of all input, from 0 to 1, that has been read with this document.
+    sent_starts: whether each word begins a sentence, as far as that is annotated.
     """
 
     path: Path
@@ -29,18 +31,22 @@ class Source:
     text: str = ""
     words: list[str] | None = None
     spaces: list[bool] | None = None
+    sent_starts: list[bool | None] | None = None
 
     def __str__(self) -> str:
         unit = "line" if self.words is None else "document"
         return f"{self.path}, {unit} {self.number}"
 
-    def make_doc(self, nlp: Language) -> Doc:
+    def make_doc(self, nlp: Language, *, with_sentences: bool = False) -> Doc:
         """The document without any annotation; texts are tokenised by the pipeline.
+
+        with_sentences: keep the boundaries of sentences, if it has any.
 
         Raises ValueError, naming file and line, for a text that is too long for spaCy.
         """
         if self.words is not None:
-            return Doc(nlp.vocab, words=self.words, spaces=self.spaces)
+            starts: Any = self.sent_starts if with_sentences else None
+            return Doc(nlp.vocab, words=self.words, spaces=self.spaces, sent_starts=starts)
         if len(self.text) > nlp.max_length:
             raise ValueError(
                 f"{self}, has {len(self.text):,} characters, more than the {nlp.max_length:,} that "
@@ -79,7 +85,8 @@ def find_files(paths: Iterable[Path | str], suffixes: Sequence[str] = SUFFIXES) 
 
 
 def read_sources(files: Sequence[Path]) -> Iterator[Source]:
-    """The documents of files in order, without annotation; those without any text are left out.
+    """The documents of files in order, without annotation but the boundaries of sentences; those
+    without any text are left out.
 
     Raises ValueError, naming file and line, for what cannot be read.
     """
@@ -87,7 +94,8 @@ def read_sources(files: Sequence[Path]) -> Iterator[Source]:
         if path.suffix == ".spacy":
             for number, done, doc in _read_docbin(path, Vocab(), start, share):
                 words, spaces = _words_and_spaces(doc)
-                yield Source(path, number, done, words=words, spaces=spaces)
+                starts = _sent_starts(doc)
+                yield Source(path, number, done, words=words, spaces=spaces, sent_starts=starts)
         else:
             for number, done, line in _read_lines(path, start, share):
                 text = _text_of(path, number, line) if path.suffix == ".jsonl" else line
@@ -104,6 +112,13 @@ def read_annotated(files: Sequence[Path], vocab: Vocab) -> Iterator[tuple[Source
 
 def _words_and_spaces(doc: Doc) -> tuple[list[str], list[bool]]:
     return [token.text for token in doc], [bool(token.whitespace_) for token in doc]
+
+
+def _sent_starts(doc: Doc) -> list[bool | None] | None:
+    """Which tokens begin sentences; None where that is not annotated."""
+    if not doc.has_annotation("SENT_START"):
+        return None
+    return [token.is_sent_start for token in doc]
 
 
 def _shares(files: Sequence[Path]) -> Iterator[tuple[Path, float, float]]:

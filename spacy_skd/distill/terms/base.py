@@ -6,10 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
-from ...structures import ChainMarginals, LinearChain, Token
+from ...structures import ChainMarginals, HeadSelection, LinearChain, Token
 from ...structures.base import Floats1d, Floats2d, array_module
-from ..annotation import spread
-from ..parts import Distribution, Parts, expected_parts, inner, scores_of, subtract
+from ..arcs import without_tree
+from ..parts import ARCS, Distribution, Parts, scores_of, spread
 from ..projection import condition, match_labels
 from ..targets import Target, collate, group_by_teacher
 from ..temperature import temper
@@ -32,20 +32,16 @@ class TeacherTerm(Protocol):
 class Lesson:
     """What one teacher says of some sentences of a batch.
 
-    student: the batch. teacher: distributions over those sentences, with the student's columns.
-    targets: what they were made of. numbers: which sentences they are, (B',) on the host.
+    student: the batch. part: the student's distributions over the lesson's sentences. teacher: the
+    teacher's, with the student's columns. targets: what they were made of. numbers: which sentences
+    they are, (B',) on the host.
     """
 
     student: Distribution
+    part: Distribution
     teacher: Distribution
     targets: list[Target]
     numbers: np.ndarray
-
-    def students(self) -> Distribution:
-        """The student's distributions over the same sentences."""
-        if len(self.numbers) == len(self.student.lengths):
-            return self.student
-        return self.student.select(self.numbers)
 
     def of_sentences(self, values: Floats1d) -> Floats1d:
         """Values of all sentences (B,) cut down to those of the lesson (B',)."""
@@ -53,9 +49,7 @@ class Lesson:
 
     def spread(self, parts: Parts) -> Parts:
         """Parts of the lesson's sentences as parts of the whole batch."""
-        lengths = self.student.lengths
-        rows = np.repeat(np.isin(np.arange(len(lengths)), self.numbers), lengths)
-        return spread(parts, rows, array_module(scores_of(self.student)))
+        return spread(parts, self.student, self.numbers)
 
 
 def lessons(
@@ -63,14 +57,16 @@ def lessons(
 ) -> Iterator[Lesson]:
     """What the teachers of a batch say at a temperature, teacher by teacher.
 
-    A token teacher of a student with forbidden moves is conditioned on the legal sequences.
+    A token teacher of a student with forbidden moves is conditioned on the legal sequences, one of
+    heads that teaches trees on being one.
     """
     like = scores_of(student)
     for numbers, members in group_by_teacher(targets):
-        packing = student.packing if len(members) == len(student.lengths) else None
-        teacher = match_labels(collate(members, like, packing), student)
-        teacher = condition(temper(teacher, temperature), student)
-        yield Lesson(student, teacher, members, numbers)
+        everything = len(members) == len(student.lengths)
+        part = student if everything else student.select(numbers)
+        teacher = match_labels(collate(members, like, part.packing), part)
+        teacher = condition(temper(teacher, temperature), part)
+        yield Lesson(student, part, teacher, members, numbers)
 
 
 def label_sequences(structure: Distribution, objective: str) -> Token | LinearChain:
@@ -83,22 +79,23 @@ def label_sequences(structure: Distribution, objective: str) -> Token | LinearCh
     )
 
 
-def without_transitions(structure: Distribution) -> Token:
-    """The scores of single tokens as a distribution of their own."""
-    return Token(
-        scores_of(structure), structure.lengths, structure.labels, packing=structure.packing
-    )
+def without_structure(structure: Distribution, objective: str) -> Token | HeadSelection:
+    """The scores of single tokens as a distribution of their own; of arcs, those of single heads.
 
-
-def cross_entropy_to(
-    wanted: Parts, student: Distribution, weights: Floats1d
-) -> tuple[float, Parts]:
-    """Σ_b weights_b log Z_b − ⟨wanted, s⟩ and its gradient, expected parts minus wanted ones.
-
-    wanted: the teacher's marginals over the student's parts, each sentence times its weight.
+    Raises ValueError for spans.
     """
-    loss = float((student.log_partition() * weights).sum()) - inner(wanted, student)
-    return loss, subtract(expected_parts(student, weights), wanted)
+    if isinstance(structure, ARCS):
+        return without_tree(structure)
+    return without_transitions(label_sequences(structure, objective))
+
+
+def without_transitions(structure: Token | LinearChain) -> Token:
+    """The scores of single tokens as a distribution of their own."""
+    if isinstance(structure, Token):
+        return structure
+    return Token(
+        structure.emissions, structure.lengths, structure.labels, packing=structure.packing
+    )
 
 
 def token_parts(tokens: Floats2d, student: Distribution) -> Parts:

@@ -6,13 +6,15 @@ Wang et al. 2020, "Structure-Level Knowledge Distillation For Multilingual Seque
 from collections.abc import Sequence
 from typing import Any
 
-from ...structures import LinearChain
+from ...structures import HeadSelection, LabelTrees, LinearChain
 from ...structures.base import Floats1d, Floats2d, array_module
-from ..parts import Distribution, Parts, accumulate, per_token, scale
+from ..loss import cross_entropy_to
+from ..parts import ARCS, Distribution, Parts, accumulate, per_token, scale
 from ..projection import project
 from ..targets import Target
 from ..temperature import Scope, check_temperature, temper, temper_marginals
-from .base import cross_entropy_to, label_sequences, lessons, without_transitions
+from .base import label_sequences, lessons, without_transitions
+from .structural import Structural
 
 FLOOR = 1e-6
 """The student's probability below which its logarithm goes on as a straight line."""
@@ -23,7 +25,8 @@ class Posterior:
 
     Differentiated exactly: for a chain, through the student's forward-backward by one tangent pass
     that reaches emissions and transitions alike. Below μ = 1e-6 the logarithm goes on as its
-    tangent, so that loss and gradient stay finite.
+    tangent, so that loss and gradient stay finite. For students whose tokens choose by themselves,
+    a label or a head, it is `Structural`; students of trees are not served.
 
     temperature, temperature_scope: docs/math.md §3.3. Global: T divides both models' scores and
         the loss is multiplied by T². Local: it tempers the teacher's marginals alone.
@@ -33,17 +36,26 @@ class Posterior:
         check_temperature(temperature, temperature_scope)
         self.temperature = temperature if temperature_scope == "global" else 1.0
         self.local_temperature = temperature if temperature_scope == "local" else 1.0
+        self._structural = Structural(temperature=temperature, temperature_scope=temperature_scope)
 
     def __call__(
         self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
+        if isinstance(student, (HeadSelection, LabelTrees)):
+            return self._structural(student, targets, weights)
+        if isinstance(student, ARCS):
+            raise ValueError(
+                "PosteriorKD does not serve students of trees. Use spacy-skd.StructuralKD.v1, "
+                "which is exact for them, or spacy-skd.TokenKD.v1, which compares single heads."
+            )
         temperature = self.temperature
         student = temper(label_sequences(student, "PosteriorKD"), temperature)
         posteriors: Any = None
         for lesson in lessons(student, targets, temperature):
-            marginals = project(lesson.teacher, without_transitions(lesson.students()))
+            part = without_transitions(label_sequences(lesson.part, "PosteriorKD"))
+            marginals = project(lesson.teacher, part)
             marginals = temper_marginals(marginals, self.local_temperature)
-            marginals = marginals * per_token(lesson.of_sentences(weights), lesson.students())
+            marginals = marginals * per_token(lesson.of_sentences(weights), part)
             posteriors = accumulate(posteriors, lesson.spread(marginals))
         if isinstance(student, LinearChain):
             loss, gradient = chain_cross_entropy(posteriors, student)

@@ -1,11 +1,14 @@
 """The exact cross-entropy between the distributions of teacher and student (docs/math.md §1)."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from ...structures import Candidates, ChainMarginals, LinearChain, Token
 from ...structures.base import Floats1d, expectation
+from ..arcs import without_tree
+from ..loss import cross_entropy_to
 from ..parts import (
+    ARCS,
     SPANS,
     Distribution,
     Parts,
@@ -18,7 +21,7 @@ from ..parts import (
 from ..projection import project
 from ..targets import Target
 from ..temperature import Scope, check_temperature, temper, temper_marginals, temper_pairs
-from .base import Lesson, cross_entropy_to, lessons
+from .base import Lesson, lessons
 from .best_outputs import MAX_K, best_outputs
 
 Take: TypeAlias = Literal["marginals", "top_k", "top_wk", "top_1"]
@@ -34,7 +37,8 @@ class Structural:
     k: number of outputs, 1 to 50; fewer where a sentence has fewer.
     temperature, temperature_scope: docs/math.md §3.3. Global: T divides both models' scores and
         the loss is multiplied by T². Local: it tempers the teacher's marginals alone; where a chain
-        learns tempered pairs, the loss of a sentence that would fall below 0 is taken as 0.
+        learns tempered pairs, the loss of a sentence that would fall below 0 is taken as 0. Of
+        arcs, local is global of the teacher alone: its heads and relations are tempered each.
     """
 
     def __init__(
@@ -63,24 +67,33 @@ class Structural:
     def __call__(
         self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
-        if self.is_local:
+        if self.is_local and not isinstance(student, ARCS):
             return self._local(student, targets, weights)
         temperature = self.temperature
-        student = temper(student, temperature)
+        if not self.is_local:
+            student = temper(student, temperature)
+        # Of heads that need not be trees, the best trees are looked for, whoever learns them.
+        pupil = student if self.take == "marginals" else without_tree(student)
+        projective = getattr(student, "projective", False)
         expected = None
-        for lesson in lessons(student, targets, temperature):
-            parts = project(self._taken(lesson), lesson.students(), lesson.of_sentences(weights))
+        for lesson in lessons(pupil, targets, temperature):
+            taken = self._taken(lesson, projective)
+            parts = project(taken, lesson.part, lesson.of_sentences(weights))
             expected = accumulate(expected, lesson.spread(parts))
         loss, gradient = cross_entropy_to(expected, student, weights)
-        if temperature == 1.0:
+        if temperature == 1.0 or self.is_local:
             return loss, gradient
         return temperature**2 * loss, scale(gradient, temperature)
 
-    def _taken(self, lesson: Lesson) -> Distribution | Candidates:
+    def _taken(self, lesson: Lesson, projective: bool) -> Distribution | Candidates:
         if self.take == "marginals":
             return lesson.teacher
         return best_outputs(
-            lesson, self.k, uniform=self.take == "top_k", temperature=self.temperature
+            lesson,
+            self.k,
+            uniform=self.take == "top_k",
+            temperature=self.temperature,
+            projective=projective,
         )
 
     def _local(
@@ -93,7 +106,7 @@ class Structural:
                 "among them. Set temperature_scope = 'global'."
             )
         for lesson in lessons(student, targets):
-            part, shares = lesson.students(), lesson.of_sentences(weights)
+            part, shares = lesson.part, lesson.of_sentences(weights)
             if isinstance(part, LinearChain):
                 value, parts = self._tempered_pairs(lesson.teacher, part, shares)
             else:
@@ -112,7 +125,7 @@ class Structural:
                 "A local temperature needs pairs of labels position by position for a CRF, which a "
                 "teacher of spans does not give. Set temperature_scope = 'global'."
             )
-        chain = LinearChain.from_token(teacher) if isinstance(teacher, Token) else teacher
+        chain: Any = LinearChain.from_token(teacher) if isinstance(teacher, Token) else teacher
         tokens, pairs = temper_pairs(chain, self.temperature)
         packing = student.packing
         flat = pairs.reshape(len(pairs), -1)

@@ -7,11 +7,13 @@ of n tokens and L labels costs O(nL + L²), though with transitions n L² parts 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
-from ...structures import ChainMarginals, LinearChain, Token
+from ...structures import ChainMarginals, HeadSelection, LinearChain, Token
 from ...structures.base import Floats1d, Floats2d, array_module
-from ..parts import Distribution, Parts, accumulate, per_token, scale, scores_of
+from ..arcs import without_tree
+from ..parts import ARCS, Distribution, Parts, accumulate, per_token, scale, scores_of
 from ..targets import Target
 from ..temperature import check_temperature, temper
+from .arc_scores import arc_divergence, arc_squares
 from .base import Lesson, label_sequences, lessons, token_parts
 
 Match: TypeAlias = Literal["squares", "kl"]
@@ -32,7 +34,8 @@ class Substructure:
 
     A constant added to all scores of a token changes no distribution, and is not stored of a
     teacher either; so "squares" takes the differences about their mean. Forbidden pairs do not
-    count.
+    count. Of arcs, the labels of a token are its heads, and the relations of each head count as
+    much as the teacher gives it (`arc_scores`).
     """
 
     def __init__(
@@ -50,14 +53,15 @@ class Substructure:
     def __call__(
         self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
-        label_sequences(student, "SubstructureKD")
+        if not isinstance(student, ARCS):
+            label_sequences(student, "SubstructureKD")
         if self.transitions and not isinstance(student, LinearChain):
             raise ValueError(
                 "The student has no transitions to match: set transitions = false, or give it the "
                 "architecture spacy-skd.LinearChainCRF.v1."
             )
         temperature = self.temperature
-        student = temper(student, temperature)
+        student = temper(without_tree(student), temperature)
         loss = 0.0
         gradient: Any = None
         for lesson in lessons(student, targets, temperature):
@@ -67,9 +71,11 @@ class Substructure:
         return temperature**2 * loss, scale(gradient, temperature)
 
     def _compare(self, lesson: Lesson, weights: Floats1d) -> tuple[float, Parts]:
+        if isinstance(lesson.teacher, HeadSelection):
+            return self._compare_arcs(lesson.teacher, lesson.part, weights)
         compare = _squares if self.match == "squares" else _divergence
         teacher = label_sequences(lesson.teacher, "SubstructureKD")
-        student = lesson.students()
+        student = lesson.part
         theirs, ours = scores_of(teacher), scores_of(student)
         xp = array_module(ours)
         token_weights = per_token(weights, student)[:, 0]
@@ -103,6 +109,17 @@ class Substructure:
         )
         value = pair_value + start_value + end_value
         return value, ChainMarginals(tokens=tokens, pairs=pairs, starts=starts[0], ends=ends[0])
+
+    def _compare_arcs(
+        self, teacher: HeadSelection, student: Distribution, weights: Floats1d
+    ) -> tuple[float, Parts]:
+        if not isinstance(student, HeadSelection):
+            raise ValueError(
+                "SubstructureKD compares scores of the same parts, and a teacher of arcs has none "
+                "of labels. Use spacy-skd.StructuralKD.v1, which serves all structures."
+            )
+        compare = arc_squares if self.match == "squares" else arc_divergence
+        return compare(teacher, student, weights)
 
 
 # --- comparisons of the scores e_i(y) + A(y', y) of some tokens: e (n, L), A (P, L) with P labels

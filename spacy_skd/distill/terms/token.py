@@ -1,4 +1,4 @@
-"""Scores of single tokens compared as distributions, transitions left aside (docs/math.md §3.1).
+"""Scores of single tokens compared as distributions, the structure left aside (docs/math.md §3.1).
 
 The baseline that Wang et al. 2020 call emission (between CRFs) and token (between MaxEnt models).
 """
@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...structures.base import Floats1d
-from ..parts import Distribution, Parts, accumulate, expected_parts, scale
+from ..loss import cross_entropy_to
+from ..parts import Distribution, Parts, accumulate, scale
+from ..projection import project
 from ..targets import Target
 from ..temperature import check_temperature, temper
-from .base import cross_entropy_to, label_sequences, lessons, token_parts, without_transitions
+from .base import lessons, token_parts, without_structure
 
 
 class TokenScores:
     """−Σ_i Σ_y softmax(e_t)_i(y) log softmax(e_s)_i(y), emissions or scores e of both models.
+
+    Of arcs, y are the heads of a token, whether or not they are a tree, and relations given a head
+    are learnt as well.
 
     temperature: T divides both models' scores, and the loss is multiplied by T².
     """
@@ -27,14 +32,11 @@ class TokenScores:
         self, student: Distribution, targets: Sequence[Target | None], weights: Floats1d
     ) -> tuple[float, Parts]:
         temperature = self.temperature
-        label_sequences(student, "TokenKD")
+        alone = temper(without_structure(student, "TokenKD"), temperature)
         wanted: Any = None
-        for lesson in lessons(student, targets, temperature):
-            shares = lesson.of_sentences(weights)
-            tokens = expected_parts(
-                without_transitions(label_sequences(lesson.teacher, "TokenKD")), shares
-            )
-            wanted = accumulate(wanted, lesson.spread(tokens))
-        alone = temper(without_transitions(student), temperature)
+        for lesson in lessons(alone, targets, temperature):
+            teacher = without_structure(lesson.teacher, "TokenKD")
+            parts = project(teacher, lesson.part, lesson.of_sentences(weights))
+            wanted = accumulate(wanted, lesson.spread(parts))
         loss, gradient = cross_entropy_to(wanted, alone, weights)
         return temperature**2 * loss, token_parts(scale(gradient, temperature), student)
