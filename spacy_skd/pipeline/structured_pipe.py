@@ -101,6 +101,10 @@ class StructuredPipe(TrainablePipe):
             with self._naming(docs):
                 return self.model.predict(docs)
         self._require_labels()
+        return self.structure_of_nothing(docs)
+
+    def structure_of_nothing(self, docs: Sequence[Doc]) -> Distribution:
+        """The distributions of documents without tokens, which no encoder needs to read."""
         nothing = self.model.ops.alloc2f(0, len(self.column_labels()))
         lengths = self.model.ops.alloc1i(len(docs))
         return self.model.get_ref("structure").predict(Ragged(nothing, lengths))

@@ -30,6 +30,17 @@ TAGGED = [
     ("Bob paints ships", ["NNP", "VBZ", "NNS"]),
     ("old Bob sleeps", ["JJ", "NNP", "VBZ"]),
 ]
+TREES = [
+    ("Ada sees old ships", [1, 1, 3, 1], ["nsubj", "ROOT", "amod", "obj"]),
+    ("Bob paints ships", [1, 1, 1], ["nsubj", "ROOT", "obj"]),
+    ("old Bob sleeps", [1, 2, 2], ["amod", "nsubj", "ROOT"]),
+    # ships … that sail: the relative clause is beyond the adverb that belongs to the verb
+    (
+        "Ada sees ships today that sail",
+        [1, 1, 1, 1, 5, 2],
+        ["nsubj", "ROOT", "obj", "advmod", "nsubj", "acl"],
+    ),
+]
 POS_OF = {"NNP": "PROPN", "VBZ": "VERB", "JJ": "ADJ", "NNS": "NOUN"}
 MORPH_OF = {"NNP": "Number=Sing", "VBZ": "Tense=Pres|VerbForm=Fin", "JJ": "", "NNS": "Number=Plur"}
 
@@ -76,6 +87,18 @@ def tag_examples(nlp: Language) -> list[Example]:
         )
         examples.append(Example(nlp.make_doc(text), reference))
     return examples
+
+
+def tree_examples(nlp: Language) -> list[Example]:
+    """Sentences with dependency trees, the last of which is not projective."""
+    return [
+        Example(nlp.make_doc(text), Doc(nlp.vocab, words=text.split(), heads=heads, deps=relations))
+        for text, heads, relations in TREES
+    ]
+
+
+def tree_of(doc: Doc) -> tuple[list[int], list[str]]:
+    return [token.head.i for token in doc], [token.dep_ for token in doc]
 
 
 def train(nlp: Language, examples: list[Example], *, steps: int = 40, initialize=True) -> float:

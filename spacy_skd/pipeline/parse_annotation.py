@@ -1,0 +1,128 @@
+"""Trees in documents: gold annotation as head numbers within sentences, and the way back."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from spacy.symbols import DEP, HEAD, SENT_START
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from ..distill.annotation import MISSING
+from ..structures.base import Ints1d
+from .structured_pipe import same_tokens
+
+Ids1d: TypeAlias = npt.NDArray[np.uint64]
+"""Numbers of strings in spaCy's store."""
+
+
+def gold_tree(example: Example) -> tuple[Ints1d, Ids1d]:
+    """Token number of each predicted token's head, its own for a root, and the id of its relation,
+    both (n,); −1 and 0 where the gold document does not say.
+
+    spaCy takes a token without a relation as one without a head.
+    """
+    reference = example.reference
+    columns: Any = reference.to_array([HEAD, DEP])
+    relations = columns[:, 1]
+    heads = np.arange(len(reference)) + columns[:, 0].astype(np.int64)
+    heads[relations == 0] = MISSING
+    if same_tokens(example):
+        return heads, relations
+    gold_of = _single(example.alignment.x2y.lengths, example.alignment.x2y.data)
+    predicted_of = _single(example.alignment.y2x.lengths, example.alignment.y2x.data)
+    known = gold_of != MISSING
+    # Two predicted tokens of one gold token, or one of two, have no head that can be told.
+    known[known] &= predicted_of[gold_of[known]] != MISSING
+    aligned_heads = np.full(len(example.predicted), MISSING)
+    aligned_heads[known] = _look_up(predicted_of, heads[gold_of[known]])
+    aligned_relations = np.zeros(len(example.predicted), dtype=np.uint64)
+    aligned_relations[known] = relations[gold_of[known]]
+    aligned_relations[aligned_heads == MISSING] = 0
+    return aligned_heads, aligned_relations
+
+
+def _single(lengths: np.ndarray, numbers: np.ndarray) -> Ints1d:
+    """The only partner of each token, −1 where there is none or several."""
+    firsts = np.cumsum(lengths) - lengths
+    single = lengths == 1
+    partners = np.full(len(lengths), MISSING)
+    partners[single] = numbers[firsts[single]]
+    return partners
+
+
+def _look_up(partners: Ints1d, heads: Ints1d) -> Ints1d:
+    return np.where(heads == MISSING, MISSING, partners[heads])
+
+
+def within_sentences(heads: Ints1d, lengths: Sequence[int] | Ints1d) -> Ints1d:
+    """Head numbers within the sentence (N,), 0 for its root, of token numbers in the batch; −1 for
+    heads that are missing or in another sentence.
+
+    heads: (N,) token numbers in the batch, a root's its own. lengths: of the sentences.
+    """
+    lengths = np.asarray(lengths)
+    ends = np.repeat(np.cumsum(lengths), lengths)
+    starts = ends - np.repeat(lengths, lengths)
+    local = np.where((heads < starts) | (heads >= ends), MISSING, heads - starts + 1)
+    local[heads == np.arange(len(heads))] = 0
+    return local
+
+
+def without_further_roots(heads: Ints1d, lengths: Sequence[int] | Ints1d) -> Ints1d:
+    """The same with no root where a sentence has several: it is not known which of them it is."""
+    lengths = np.asarray(lengths)
+    sentences = np.repeat(np.arange(len(lengths)), lengths)
+    n_roots = np.bincount(sentences[heads == 0], minlength=len(lengths))
+    return np.where((heads == 0) & (n_roots[sentences] > 1), MISSING, heads)
+
+
+def without_crossing(heads: Ints1d, lengths: Sequence[int] | Ints1d) -> Ints1d:
+    """The same without arcs that no projective tree has beside the others.
+
+    Arcs that cross another are dropped, the longer one first, until none do. The root stands before
+    the first token, so no arc may pass over the token that it is the head of.
+    """
+    heads = heads.copy()
+    start = 0
+    for length in np.asarray(lengths).tolist():
+        sentence = heads[start : start + length]
+        for dependent in _crossing(sentence):
+            sentence[dependent] = MISSING
+        start += length
+    return heads
+
+
+def _crossing(heads: Ints1d) -> list[int]:
+    """Dependents of one sentence whose arcs are dropped so that none cross."""
+    dependents = np.flatnonzero(heads != MISSING)
+    ends = np.stack([dependents + 1, heads[dependents]])
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    inside = (low[:, None] < low) & (low < high[:, None]) & (high > high[:, None])
+    crosses = inside | inside.T
+    found = []
+    while crosses.any():
+        candidates = np.flatnonzero(crosses.any(axis=1))
+        worst = candidates[np.argmax((high - low)[candidates])]
+        found.append(int(dependents[worst]))
+        crosses[worst] = crosses[:, worst] = False
+    return found
+
+
+def set_sentence_starts(doc: Doc, starts: Sequence[int] | Ints1d) -> None:
+    """Let sentences begin at these tokens, and at no others."""
+    codes: Any = np.full(len(doc), -1, dtype=np.int64)
+    codes[np.asarray(starts, dtype=np.int64)] = 1
+    doc.from_array([SENT_START], codes[:, None].astype(np.uint64))
+
+
+def set_tree(doc: Doc, heads: Ints1d, relations: Ids1d) -> None:
+    """Write token numbers of heads (n,), a root's its own, and ids of relations (n,).
+
+    spaCy makes children, edges and sentences of them.
+    """
+    columns: Any = np.empty((len(doc), 2), dtype=np.uint64)
+    columns[:, 0] = (heads - np.arange(len(doc))).astype(np.int64).view(np.uint64)
+    columns[:, 1] = relations
+    doc.from_array([HEAD, DEP], columns)

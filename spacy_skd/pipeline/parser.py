@@ -1,0 +1,401 @@
+"""`skd_parser`: dependency trees, by distributions over heads, trees, or labels that mean them."""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+from spacy.language import Language
+from spacy.parts_of_speech import NAMES as POS_NAMES
+from spacy.symbols import DEP, POS
+from spacy.tokens import Doc
+from spacy.training import Example
+from spacy.vocab import Vocab
+from thinc.api import Config, Model
+
+from ..distill.annotation import MISSING
+from ..distill.arc_targets import best_arcs, opening_tokens, sentence_targets
+from ..distill.objectives import Objective
+from ..distill.targets import Target, get_target
+from ..layers import sentence_lengths, tags_of
+from ..structures import HeadSelection, LabelTrees, Sentences, SpanningTree
+from ..structures.base import Ints1d, to_host
+from ..structures.dependency_codes import Words, labels_of_trees, split_label
+from .parse_annotation import (
+    Ids1d,
+    gold_tree,
+    set_sentence_starts,
+    set_tree,
+    within_sentences,
+    without_crossing,
+    without_further_roots,
+)
+from .structured_pipe import StructuredPipe, name_of, same_tokens
+
+ROOT = "ROOT"
+
+default_config = """
+[model]
+@architectures = "spacy-skd.BiaffineParser.v1"
+
+[model.tok2vec]
+@architectures = "spacy-skd.HashEmbedRecurrent.v1"
+width = 96
+depth = 2
+embed_size = 2000
+
+[objective]
+@losses = "spacy-skd.StructuralKD.v1"
+
+[scorer]
+@scorers = "spacy.parser_scorer.v1"
+"""
+DEFAULT_CONFIG = Config().from_str(default_config)
+
+ParseDistribution: TypeAlias = HeadSelection | SpanningTree | LabelTrees
+
+
+@Language.factory(
+    "skd_parser",
+    assigns=["token.dep", "token.head", "token.is_sent_start", "doc.sents"],
+    default_config=dict(DEFAULT_CONFIG),
+    default_score_weights={
+        "dep_uas": 0.5,
+        "dep_las": 0.5,
+        "dep_las_per_type": None,
+        "sents_p": None,
+        "sents_r": None,
+        "sents_f": 0.0,
+    },
+)
+def make_parser(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], ParseDistribution],
+    objective: Objective,
+    scorer: Callable | None,
+) -> "Parser":
+    """Construct a dependency parser.
+
+    model: documents to distributions over trees, for instance spacy-skd.BiaffineParser.v1.
+    objective: loss, for instance spacy-skd.StructuralKD.v1.
+    scorer: scoring method.
+    """
+    return Parser(nlp.vocab, model, name, objective=objective, scorer=scorer)
+
+
+class Parser(StructuredPipe):
+    """Heads and relations by exact decoding of a distribution over dependency trees.
+
+    Every sentence gets one tree with one root. Sentences are those that the document has: set by a
+    component before this one, or, in training, by the gold document if there is none. A document
+    without boundaries is one sentence, unless the model has `sentences = "roots"`: then it may
+    have several roots, and each is a sentence. Sentences longer than the model's `max_length` are
+    split.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[list[Doc], ParseDistribution],
+        name: str = "parser",
+        *,
+        objective: Objective,
+        scorer: Callable | None,
+    ) -> None:
+        super().__init__(vocab, model, name, objective=objective, scorer=scorer)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The relations that the component can set."""
+        columns = self.cfg["labels"]
+        if not self.labels_tokens:
+            return tuple(columns)
+        return tuple(sorted({split_label(label)[1] for label in columns}))
+
+    @property
+    def label_data(self) -> tuple[str, ...]:
+        """The model's columns: relations, or the labels of tokens that stand for heads as well."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def labels_tokens(self) -> bool:
+        """Whether the model labels tokens (spacy-skd.LabelParser.v1) or scores arcs."""
+        return self._setting("codes") is not None
+
+    def _setting(self, name: str) -> Any:
+        return self.model.get_ref("structure").attrs.get(name)
+
+    @property
+    def _sentence_settings(self) -> dict[str, Any]:
+        """Of the layer that cuts documents into sentences."""
+        return next(layer.attrs for layer in self.model.walk() if "max_length" in layer.attrs)
+
+    @property
+    def _finds_sentences(self) -> bool:
+        return self._sentence_settings["sentences"] == "roots"
+
+    @property
+    def _needs_tags(self) -> bool:
+        return self._setting("codes") == "tag"
+
+    def add_label(self, label: str) -> int:
+        """Add a relation, or a label of tokens, before the model is initialised. Returns 1 if it is
+        new, else 0.
+
+        Raises ValueError once the model has its labels, and for what is no label of tokens.
+        """
+        if self.labels_tokens:
+            self.vocab.strings.add(split_label(label)[1])
+        return super().add_label(label)
+
+    def column_labels(self) -> Sequence[str]:
+        return self.cfg["labels"]
+
+    # --- prediction
+
+    def predict(self, docs: Iterable[Doc]) -> Any:
+        """The distributions over the trees of the documents' sentences (`Sentences`)."""
+        docs = list(docs)
+        structure: Any = super().predict(docs)
+        return Sentences(structure, self._n_sentences(structure.lengths, docs))
+
+    def structure_of_nothing(self, docs: Sequence[Doc]) -> Any:
+        if self.labels_tokens:
+            return self.model.predict(list(docs))
+        return super().structure_of_nothing(docs)
+
+    def set_annotations(self, docs: Iterable[Doc], scores: Sentences) -> None:
+        """Write the best tree of each sentence."""
+        docs = list(docs)
+        with self._naming(docs):
+            heads, relations = self.decode(scores.structure)
+        ids = np.asarray([self.vocab.strings.add(label) for label in self.labels], dtype=np.uint64)
+        bounds = np.cumsum([0, *map(len, docs)]).tolist()
+        for doc, (start, end) in zip(docs, pairwise(bounds)):
+            if len(doc):
+                set_tree(doc, heads[start:end] - start, ids[relations[start:end]])
+
+    def decode(self, structure: Any) -> tuple[Ints1d, Ints1d]:
+        """Of all tokens of a batch, the token numbers of their heads in it, a root's its own, and
+        the numbers of their relations, both (N,)."""
+        lengths = to_host(structure.lengths)
+        here = np.arange(int(lengths.sum()))
+        if not len(here):
+            return here, here
+        if isinstance(structure, LabelTrees):
+            trees, chosen = structure.trees()
+            local, relations = np.concatenate(trees), np.concatenate(chosen)
+        else:
+            single_root = {} if not self._finds_sentences else {"single_root": False}
+            local = np.concatenate(structure.argmax(**single_root))
+            relations = self._best_relations(structure, here, local)
+        starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return np.where(local == 0, here, starts + local - 1), relations
+
+    def _best_relations(self, structure: Any, tokens: Ints1d, heads: Ints1d) -> Ints1d:
+        """The likeliest relation of each arc; spaCy's name of the root's relation, if the model
+        knows it, is kept for roots."""
+        scores = to_host(structure.relation_log_probs(tokens, heads)).copy()
+        if ROOT in self.labels and len(self.labels) > 1:
+            column = self.labels.index(ROOT)
+            scores[heads != 0, column] = -np.inf
+            return np.where(heads == 0, column, scores.argmax(axis=1))
+        return scores.argmax(axis=1)
+
+    # --- learning
+
+    def update(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, float]:
+        """Learn from a batch; see `StructuredPipe.update`.
+
+        Predicted documents without sentence boundaries get those of the gold documents, or of the
+        teacher's trees where there are none.
+        """
+        examples = list(examples)
+        for example in examples:
+            self._prepare(example)
+        return super().update(examples, **kwargs)
+
+    def _prepare(self, example: Example) -> None:
+        """Give a predicted document what the model needs to see of it."""
+        doc, reference = example.predicted, example.reference
+        if self._needs_tags and not doc.has_annotation("POS") and same_tokens(example):
+            tags: Any = reference.to_array([POS])
+            doc.from_array([POS], tags[:, None])
+        if self._finds_sentences or len(doc) < 2 or doc.has_annotation("SENT_START"):
+            return
+        target = get_target(reference, self.name)
+        if reference.has_annotation("SENT_START"):
+            codes = np.asarray([code == 1 for code in example.get_aligned_sent_starts()])
+            set_sentence_starts(doc, np.flatnonzero(codes))
+        elif target is not None and len(target) == len(doc):
+            set_sentence_starts(doc, opening_tokens(target))
+
+    def annotation_of(self, examples: Sequence[Example], structure: Any) -> np.ndarray:
+        """Gold annotation of a batch: head numbers and relations (N, 2), or labels (N,); −1 where
+        nothing is known."""
+        heads, relations = self._gold_trees(examples, structure.lengths)
+        if self.labels_tokens:
+            return self._columns_of(examples, heads, relations, structure.lengths)
+        number = {self.vocab.strings[label]: n for n, label in enumerate(self.labels)}
+        columns = np.full(len(relations), MISSING)
+        for relation in np.unique(relations[heads != MISSING]).tolist():
+            if relation not in number and relation:
+                raise self._unknown_relation(relation, examples)
+            columns[relations == relation] = number.get(relation, MISSING)
+        return np.stack([heads, columns], axis=1)
+
+    def _gold_trees(self, examples: Sequence[Example], lengths: Ints1d) -> tuple[Ints1d, Ids1d]:
+        """Head numbers within the model's sentences, and ids of relations, of all tokens."""
+        trees = [gold_tree(example) for example in examples]
+        starts = np.cumsum([0, *(len(heads) for heads, _ in trees)])
+        heads = np.concatenate(
+            [
+                np.where(heads < 0, MISSING, heads + start)
+                for (heads, _), start in zip(trees, starts)
+            ]
+        )
+        heads = within_sentences(heads, lengths)
+        if self._setting("structure") == "tree":
+            heads = without_further_roots(heads, lengths)
+            if self._setting("projective"):
+                heads = without_crossing(heads, lengths)
+        return heads, np.concatenate([relations for _, relations in trees])
+
+    def _columns_of(
+        self, examples: Sequence[Example], heads: Ints1d, relations: Ids1d, lengths: Ints1d
+    ) -> Ints1d:
+        """Columns of the labels of tokens (N,), −1 where there is none: labels that the model does
+        not know are learnt from by no one."""
+        labels = self._labels_of(
+            [example.predicted for example in examples], heads, relations, lengths
+        )
+        number = {label: column for column, label in enumerate(self.cfg["labels"])}
+        return np.asarray([number.get(label, MISSING) for label in labels])
+
+    def targets_of(self, examples: Sequence[Example], structure: Any) -> list[Target | None]:
+        counts = self._n_sentences(structure.lengths, [example.predicted for example in examples])
+        lengths = np.split(to_host(structure.lengths), np.cumsum(counts)[:-1])
+        targets: list[Target | None] = []
+        for example, of_sentences in zip(examples, lengths):
+            target = self.target_of(example)
+            if target is None:
+                targets.extend([None] * len(of_sentences))
+            else:
+                joined = self._finds_sentences
+                targets.extend(sentence_targets(target, of_sentences.tolist(), joined=joined))
+        return targets
+
+    def doc_of(self, sentence: int, docs: Sequence[Doc]) -> Doc:
+        lengths = self._sentence_lengths(docs)
+        return docs[
+            int(np.repeat(np.arange(len(docs)), self._n_sentences(lengths, docs))[sentence])
+        ]
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        """Prepare the model for training; see `StructuredPipe.initialize`.
+
+        Warns if there are gold arcs that a projective model cannot predict.
+        """
+
+        def prepared() -> Iterable[Example]:
+            for example in get_examples():
+                self._prepare(example)
+                yield example
+
+        super().initialize(prepared, nlp=nlp, labels=labels)
+        if not self._setting("projective"):
+            return
+        n_lifted = n_known = 0
+        for example in prepared():
+            lengths = self._sentence_lengths([example.predicted])
+            heads = within_sentences(gold_tree(example)[0], lengths)
+            lifted = without_crossing(heads, lengths)
+            n_lifted += int((heads != lifted).sum())
+            n_known += int((heads != MISSING).sum())
+        if n_lifted:
+            warnings.warn(
+                f"The component '{self.name}' predicts projective trees, but {n_lifted:,} of the "
+                f"{n_known:,} arcs in the training documents cross others. It does not learn "
+                "these: their tokens count as not annotated. Set projective = false in its model "
+                "to include them.",
+                stacklevel=2,
+            )
+
+    def labels_of(self, doc: Doc) -> Iterable[str]:
+        if not self.labels_tokens:
+            strings, ids = doc.vocab.strings, np.unique(doc.to_array([DEP]))
+            return {strings[relation] for relation in ids.tolist() if relation}
+        lengths = self._sentence_lengths([doc])
+        heads, relations = self._gold_trees([Example(doc, doc)], lengths)
+        if not (heads != MISSING).any():
+            heads, relations = self._best_tree(doc, lengths)
+        labels = self._labels_of([doc], heads, relations, lengths)
+        return {label for label in labels if label is not None}
+
+    def labels_of_columns(self, columns: Sequence[str]) -> Iterable[str]:
+        # What the teacher's relations are as labels of tokens is found document by document.
+        return () if self.labels_tokens else columns
+
+    def check_labels(self, target: Target) -> None:
+        # A student that labels tokens learns of the teacher's arcs those that it has labels for.
+        if not self.labels_tokens:
+            super().check_labels(target)
+
+    def _best_tree(self, doc: Doc, lengths: Ints1d) -> tuple[Ints1d, Ids1d]:
+        """What the teacher takes for each token's head and relation, where there is no gold."""
+        target = get_target(doc, self.name)
+        if target is None or len(target) != len(doc):
+            return np.full(len(doc), MISSING), np.zeros(len(doc), dtype=np.uint64)
+        heads, columns = best_arcs(target)
+        ids = [doc.vocab.strings.add(label) for label in target.teacher.labels]
+        return within_sentences(heads, lengths), np.asarray(ids, dtype=np.uint64)[columns]
+
+    def _labels_of(
+        self, docs: Sequence[Doc], heads: Ints1d, relations: Ids1d, lengths: Ints1d
+    ) -> list[str | None]:
+        """The label of each token (N,), None where its head or relation is not known."""
+        strings = self.vocab.strings
+        tags = tags_of(docs) if self._needs_tags else None
+        names = (
+            {tag: POS_NAMES[tag] for tag in np.unique(tags).tolist()} if tags is not None else None
+        )
+        heads = np.where(relations == 0, MISSING, heads)
+        return labels_of_trees(
+            heads,
+            [strings[relation] for relation in relations.tolist()],
+            Words(to_host(lengths), tags),
+            names,
+        )
+
+    # --- sentences
+
+    def _sentence_lengths(self, docs: Sequence[Doc]) -> Ints1d:
+        """Lengths of the sentences that the model reads in some documents."""
+        max_length = self._sentence_settings["max_length"]
+        return sentence_lengths(docs, max_length, use_boundaries=not self._finds_sentences)[0]
+
+    def _n_sentences(self, lengths: Ints1d, docs: Sequence[Doc]) -> Ints1d:
+        """How many of the sentences are in each document."""
+        lengths = to_host(lengths)
+        ends = np.cumsum([len(doc) for doc in docs])
+        documents = np.searchsorted(ends, np.cumsum(lengths) - lengths, side="right")
+        return np.bincount(documents[lengths > 0], minlength=len(docs))
+
+    def _unknown_relation(self, relation: int, examples: Sequence[Example]) -> ValueError:
+        for example in examples:
+            if relation in example.reference.to_array([DEP]):
+                break
+        return ValueError(
+            f"A token of {name_of(example.reference)} has the relation "
+            f"'{self.vocab.strings[relation]}', which component '{self.name}' does not know (it "
+            f"knows {', '.join(self.labels)}). Remove it from the data, or train a new component "
+            "on all the relations."
+        )
