@@ -21,12 +21,14 @@ import numpy as np
 import typer
 from tqdm import tqdm
 
-from spacy_skd.structures import HeadSelection, is_tree
+from spacy_skd.structures import HeadSelection, MeanField, SpanningTree, is_tree
+from spacy_skd.structures.mean_field import Factor
 
 RESULTS = Path(__file__).parent / "results" / "tree_speed.json"
 N_SENTENCES, ACCURACY, NOISE = 256, 0.96, 2.0
 LENGTHS = (25, 60)
-GOALS = {"the best tree": 90_000}
+RANK = 48
+GOALS = {"the best tree": 90_000, "trees: log-partition and marginals": 250_000}
 Run = Callable[[], Any]
 
 
@@ -49,6 +51,9 @@ class Batch:
 
     def heads(self) -> HeadSelection:
         return HeadSelection(self.scores.ravel(), lengths=self.lengths)
+
+    def trees(self, projective: bool = False) -> SpanningTree:
+        return SpanningTree(self.scores.ravel(), projective, lengths=self.lengths)
 
     def greedy_trees(self) -> float:
         """How many of the sentences are trees without repair."""
@@ -89,7 +94,12 @@ def main(
 def measure(length: int, rounds: int) -> dict[str, Any]:
     """Words a second of each operation on new structures."""
     parsed, noise = Batch(length, ACCURACY), Batch(length)
-    runs = {**head_selection(parsed), **decoding(parsed, noise)}
+    runs = {
+        **head_selection(parsed),
+        **trees(parsed),
+        **second_order(parsed),
+        **decoding(parsed, noise),
+    }
     times = interleaved(runs, rounds, f"sentences of {length}")
     speeds = {name: round(parsed.n_tokens / median(seconds)) for name, seconds in times.items()}
     return {"words_per_second": speeds, "greedy_trees": parsed.greedy_trees()}
@@ -101,6 +111,37 @@ def head_selection(batch: Batch) -> dict[str, Run]:
         "heads: log-partition": lambda: batch.heads().log_partition(),
         "heads: log-partition and marginals": lambda: both(batch.heads()),
         "heads: ten best": lambda: batch.heads().topk(10),
+    }
+
+
+def trees(batch: Batch) -> dict[str, Run]:
+    """Rows of distributions over trees."""
+    return {
+        "trees: log-partition": lambda: batch.trees().log_partition(),
+        "trees: log-partition and marginals": lambda: both(batch.trees()),
+        "projective trees: log-partition and marginals": lambda: both(batch.trees(True)),
+    }
+
+
+def second_order(batch: Batch) -> dict[str, Run]:
+    """Rows of mean field, three iterations over siblings and grandparents."""
+    rng = np.random.default_rng(0)
+
+    def factor() -> Factor:
+        sizes = (batch.n_tokens + N_SENTENCES, batch.n_tokens, batch.n_tokens)
+        return Factor(*(rng.normal(size=(n, RANK), scale=0.3).astype("f") for n in sizes))
+
+    factors = {"siblings": factor(), "grandparents": factor()}
+
+    def run(backward: bool) -> None:
+        field = MeanField(batch.scores.ravel(), lengths=batch.lengths, **factors)
+        marginals = field.flat_marginals()
+        if backward:
+            field.backprop(marginals)
+
+    return {
+        f"second order (rank {RANK}): marginals": lambda: run(backward=False),
+        f"second order (rank {RANK}): marginals and gradient": lambda: run(backward=True),
     }
 
 

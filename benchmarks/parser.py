@@ -1,0 +1,176 @@
+"""Dependency trees on real treebanks: teachers, students from gold alone, distilled students,
+spaCy's own parser.
+
+    python benchmarks/parser.py DATA --work /tmp/parser --jobs 2
+
+DATA has a folder for each treebank with train.conllu, dev.conllu and test.conllu (Universal
+Dependencies). Every document is one sentence, for all systems. Models are chosen on dev; test is
+read once, at the end of a run. Resumable (training_runs.py).
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import typer
+from spacy.util import load_config
+from training_runs import (
+    CONFIGS,
+    RESULTS,
+    Bench,
+    Recipe,
+    Run,
+    cell,
+    finished,
+    pipe_speeds,
+    prepare,
+    read_rows,
+)
+
+LANGUAGES = {"en_ewt": "en", "fr_sequoia": "fr", "nl_lassysmall": "nl"}
+# The steps of teachers and students. English teachers are transformers; the others have a wide
+# encoder without torch.
+STEPS = {"en_ewt": (500, 3000), "fr_sequoia": (1500, 1500), "nl_lassysmall": (1500, 1500)}
+SEEDS = {"en_ewt": 3, "fr_sequoia": 1, "nl_lassysmall": 1}
+WIDE = {"width": 192, "embed_size": 10000, "recurrence": "lstm"}
+DROPOUT = {"gold": 0.3, "kd": 0.2}
+
+BIAFFINE: dict[str, Any] = {"@architectures": "spacy-skd.BiaffineParser.v1"}
+MODELS: dict[str, dict[str, Any]] = {
+    "heads": BIAFFINE | {"structure": "heads"},
+    "tree": BIAFFINE | {"structure": "tree"},
+    "second order": {"@architectures": "spacy-skd.SecondOrderParser.v1"},
+    "labels": {"@architectures": "spacy-skd.LabelParser.v1"},
+}
+TEACHERS = ("heads", "tree", "second order")
+STUDENTS = ("heads", "tree", "labels")
+STOCK = "spacy-parser"
+GOLD = "gold"
+TITLES = {"heads": "biaffine, heads", "tree": "biaffine, tree", "labels": "label parser"}
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder with a folder a treebank", exists=True)],
+    work: Annotated[Path, typer.Option(help="Folder for models and targets")],
+    corpora: Annotated[list[str] | None, typer.Option(help="Only these treebanks")] = None,
+    only: Annotated[str, typer.Option(help="Only systems with this in their name")] = "",
+    teachers: Annotated[str, typer.Option(help="Kinds of teacher")] = ",".join(TEACHERS),
+    seeds: Annotated[int, typer.Option(help="At most so many seeds")] = 3,
+    jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each")] = 1,
+    speed: Annotated[bool, typer.Option(help="Measure words/s of what has run")] = False,
+    results: Annotated[Path, typer.Option(help="Finished runs")] = RESULTS / "parser.jsonl",
+) -> None:
+    """Run what is missing, then write the tables next to the results."""
+    chosen = corpora or list(LANGUAGES)
+    for corpus in chosen:
+        prepare(data / corpus, work / corpus, "conllu")
+    bench = ParserBench(work, results)
+    kinds = [kind for kind in TEACHERS if kind in teachers.split(",")]
+    # The setting of a run is the kind of its teacher; "gold" has none.
+    taught = [
+        Run(corpus, kind, "teacher", 0)
+        for corpus in chosen
+        for kind in (kinds if corpus == "en_ewt" else kinds[:1])
+    ]
+    students = [
+        Run(corpus, setting, system, seed)
+        for seed in range(seeds)
+        for corpus in chosen
+        for setting in (GOLD, *(kinds if corpus == "en_ewt" else kinds[:1]))
+        for system in (*STUDENTS, STOCK)
+        if seed < SEEDS[corpus] and only in system and (setting == GOLD or system != STOCK)
+    ]
+    bench.run_all([*taught, *students], jobs)
+    if speed:
+        write_speeds(bench, chosen, results.with_name(f"{results.stem}_speed.json"))
+    table = make_table(read_rows(results), results.with_name(f"{results.stem}_speed.json"))
+    results.with_suffix(".md").write_text(table, encoding="utf-8")
+    print(table)
+
+
+class ParserBench(Bench):
+    """The systems of the table."""
+
+    metrics: ClassVar = {"las": "dep_las", "uas": "dep_uas"}
+
+    def recipe(self, run: Run) -> Recipe:
+        train = self.work / run.corpus / "train.spacy"
+        teacher_steps, student_steps = STEPS[run.corpus]
+        lang = ("--nlp.lang", LANGUAGES[run.corpus])
+        if run.system == STOCK:
+            config = Path(__file__).parent / "spacy_parser.cfg"
+            return Recipe(config, train, student_steps, options=lang)
+        if run.system == "teacher":
+            steps = teacher_steps
+            return Recipe(self.write_config(run, run.setting), train, steps, options=lang)
+        kind = "gold" if run.setting == GOLD else "kd"
+        options = (*lang, "--training.dropout", DROPOUT[kind])
+        sources = () if run.setting == GOLD else (train,)
+        return Recipe(
+            self.write_config(run, run.system), train, student_steps, sources, options=options
+        )
+
+    def write_config(self, run: Run, kind: str) -> Path:
+        """The teacher's or the student's config with another kind of model."""
+        is_teacher = run.system == "teacher"
+        transformer = is_teacher and run.corpus == "en_ewt"
+        name = "teacher_parser.cfg" if transformer else "student_parser.cfg"
+        config = load_config(CONFIGS / name)
+        tok2vec = config["components"]["parser"]["model"]["tok2vec"]
+        if is_teacher and not transformer:
+            tok2vec.update(WIDE)
+        config["components"]["parser"]["model"] = {**MODELS[kind], "nO": None, "tok2vec": tok2vec}
+        path = self.work / run.corpus / f"{run.name}.cfg"
+        config.to_disk(path)
+        return path
+
+
+def write_speeds(bench: ParserBench, corpora: list[str], path: Path) -> None:
+    """Words/s of each kind of student and of the stock parser, and of a teacher."""
+    speeds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for corpus in corpora:
+        done = sorted(finished(bench.results), key=lambda run: run.seed)
+        models: dict[str, Path] = {}
+        for run in done:
+            if run.corpus == corpus:
+                name = run.setting + " teacher" if run.system == "teacher" else run.system
+                models.setdefault(name, bench.work / corpus / run.name / "model-best")
+        speeds[corpus] = pipe_speeds(models, bench.work / corpus / "test.spacy")
+    path.write_text(json.dumps(speeds, indent=2) + "\n", encoding="utf-8")
+
+
+def make_table(rows: list[dict], speeds: Path) -> str:
+    """A table a treebank: LAS and UAS on test, words/s against spaCy's parser."""
+    measured = json.loads(speeds.read_text(encoding="utf-8")) if speeds.exists() else {}
+    lines = []
+    for corpus in LANGUAGES:
+        own = [row for row in rows if row["corpus"] == corpus]
+        if not own:
+            continue
+        lines += [
+            f"| {corpus} | LAS (dev) | UAS (dev) | words/s, × spaCy's parser | seeds |",
+            "| --- | ---: | ---: | ---: | ---: |",
+        ]
+        speed = measured.get(corpus, {})
+        for setting, system in dict.fromkeys((row["setting"], row["system"]) for row in own):
+            found = [row for row in own if (row["setting"], row["system"]) == (setting, system)]
+            name = f"{setting} teacher" if system == "teacher" else system
+            ratio = f"{speed[name] / speed[STOCK]:.2f}" if {name, STOCK} <= speed.keys() else "–"
+            lines.append(
+                f"| {title(setting, system)} | {cell(found, 'las')} | {cell(found, 'uas')} | "
+                f"{ratio} | {len(found)} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def title(setting: str, system: str) -> str:
+    if system == STOCK:
+        return "spaCy `parser`, gold"
+    if system == "teacher":
+        return f"teacher, {setting}"
+    return f"{TITLES[system]}, " + ("gold" if setting == GOLD else f"taught by {setting}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
