@@ -141,6 +141,13 @@ def test_a_student_is_served_without_torch(tmp_path):
     ):
         model = {"@architectures": f"spacy-skd.{kind}.v1", "tok2vec": tok2vec}
         nlp.add_pipe(factory, config={"model": model}).add_label(label)
+    for name, kind, label in (
+        ("arcs", "BiaffineParser", "nsubj"),
+        ("labels", "LabelParser", "+1|nsubj"),
+    ):
+        encoder = {"@architectures": "spacy-skd.HashEmbedRecurrent.v1", "width": 16}
+        model = {"@architectures": f"spacy-skd.{kind}.v1", "tok2vec": encoder}
+        nlp.add_pipe("skd_parser", name=name, config={"model": model}).add_label(label)
     nlp.initialize()
     nlp.to_disk(tmp_path)
     code = """
@@ -151,7 +158,7 @@ def test_a_student_is_served_without_torch(tmp_path):
         import spacy
 
         doc = spacy.load(sys.argv[1])("Ada lives in Oslo")
-        assert doc.has_annotation("ENT_IOB") and doc[0].tag_ == "NNP"
+        assert doc.has_annotation("ENT_IOB") and doc[0].tag_ == "NNP" and doc[0].dep_ == "nsubj"
         assert not {"torch", "transformers", "spacy_transformers"} & set(sys.modules)
         print("served")
         """

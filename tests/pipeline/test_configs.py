@@ -32,7 +32,27 @@ def test_the_length_of_the_run_may_be_a_variable():
     assert component.objective.weight.value == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize("name", ["student", "student_spans", "teacher", "teacher_spans"])
+@pytest.mark.parametrize("name, label", [("parser", "nsubj"), ("label_parser", "+1|nsubj")])
+def test_the_parser_is_built_from_its_config(name, label):
+    nlp = load_model_from_config(load_config(CONFIGS / f"student_{name}.cfg"), auto_fill=True)
+    nlp.get_pipe("parser").add_label(label)
+    nlp.initialize()
+    doc = nlp("Ada lives in Oslo")
+    assert doc.has_annotation("DEP") and len(list(doc.sents)) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "student",
+        "student_spans",
+        "student_parser",
+        "student_label_parser",
+        "teacher",
+        "teacher_spans",
+        "teacher_parser",
+    ],
+)
 def test_the_configs_are_complete(name, tmp_path):
     """`spacy init fill-config` has nothing to add but what stays at spaCy's defaults."""
     if name.startswith("teacher"):
