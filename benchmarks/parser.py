@@ -9,11 +9,16 @@ read once, at the end of a run. Resumable (training_runs.py).
 """
 
 import json
+import time
+from collections import deque
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any, ClassVar
 
+import spacy
 import typer
-from spacy.util import load_config
+from spacy.tokens import DocBin
+from spacy.util import load_config, minibatch
 from training_runs import (
     CONFIGS,
     RESULTS,
@@ -26,6 +31,8 @@ from training_runs import (
     prepare,
     read_rows,
 )
+
+from spacy_skd.training.documents import plain_copy
 
 LANGUAGES = {"en_ewt": "en", "fr_sequoia": "fr", "nl_lassysmall": "nl"}
 # The steps of teachers and students. English teachers are transformers; the others have a wide
@@ -135,8 +142,35 @@ def write_speeds(bench: ParserBench, corpora: list[str], path: Path) -> None:
             if run.corpus == corpus:
                 name = run.setting + " teacher" if run.system == "teacher" else run.system
                 models.setdefault(name, bench.work / corpus / run.name / "model-best")
-        speeds[corpus] = pipe_speeds(models, bench.work / corpus / "test.spacy")
+        test = bench.work / corpus / "test.spacy"
+        speeds[corpus] = pipe_speeds(models, test)
+        students = {name: models[name] for name in STUDENTS if name in models}
+        speeds[corpus]["decoding"] = {
+            name: decoding_share(model, test) for name, model in students.items()
+        }
     path.write_text(json.dumps(speeds, indent=2) + "\n", encoding="utf-8")
+
+
+def decoding_share(model: Path, test: Path, rounds: int = 5) -> float:
+    """Which part of `nlp.pipe` the search for the best trees is, in CPU time."""
+    nlp = spacy.load(model)
+    parser = nlp.get_pipe("parser")
+    docs = list(DocBin().from_disk(test).get_docs(nlp.vocab))
+    batches = [
+        docs[start : start + nlp.batch_size] for start in range(0, len(docs), nlp.batch_size)
+    ]
+    total, decoding = [], []
+    for _ in range(rounds):
+        plain = [plain_copy(doc, nlp.vocab) for doc in docs]
+        start = time.process_time()
+        deque(nlp.pipe(plain), maxlen=0)
+        total.append(time.process_time() - start)
+        predicted = [parser.predict(batch) for batch in batches]
+        start = time.process_time()
+        for batch in predicted:
+            parser.decode(batch.structure)
+        decoding.append(time.process_time() - start)
+    return median(decoding) / median(total)
 
 
 def make_table(rows: list[dict], speeds: Path) -> str:
@@ -160,6 +194,14 @@ def make_table(rows: list[dict], speeds: Path) -> str:
                 f"| {title(setting, system)} | {cell(found, 'las')} | {cell(found, 'uas')} | "
                 f"{ratio} | {len(found)} |"
             )
+        shares = [
+            f"{TITLES[name]} {share:.0%}" for name, share in speed.get("decoding", {}).items()
+        ]
+        if shares:
+            lines += [
+                "",
+                f"Search for the best tree, of the time of `nlp.pipe`: {', '.join(shares)}.",
+            ]
         lines.append("")
     return "\n".join(lines)
 
