@@ -156,9 +156,7 @@ def decoding_share(model: Path, test: Path, rounds: int = 5) -> float:
     nlp = spacy.load(model)
     parser = nlp.get_pipe("parser")
     docs = list(DocBin().from_disk(test).get_docs(nlp.vocab))
-    batches = [
-        docs[start : start + nlp.batch_size] for start in range(0, len(docs), nlp.batch_size)
-    ]
+    batches = list(minibatch(docs, nlp.batch_size))
     total, decoding = [], []
     for _ in range(rounds):
         plain = [plain_copy(doc, nlp.vocab) for doc in docs]
