@@ -12,7 +12,7 @@ from thinc.types import Floats2d, Ragged
 
 from ..structures import LabelTrees
 from ..structures.base import Ints1d, to_host
-from ..structures.dependency_codes import Words, meant_heads, split_label
+from ..structures.dependency_codes import Words, label_columns, meant_heads
 
 Codes = Literal["position", "tag"]
 
@@ -57,8 +57,7 @@ def forward(
     def backprop(d_scores: Floats2d) -> list[Doc]:
         return backprop_scores(Ragged(d_scores, scores.lengths))
 
-    relations = [split_label(label)[1] for label in labels]
-    names = sorted(set(relations))
+    meaning = label_columns(tuple(labels))
     tags = tags_of(docs) if model.attrs["codes"] == "tag" else None
     of_labels: Any = scores.dataXd
     structure = LabelTrees(
@@ -66,8 +65,8 @@ def forward(
         lengths,
         labels or None,
         heads=meant_heads(labels, Words(lengths, tags), POS_IDS),
-        relations=np.asarray([names.index(relation) for relation in relations], dtype=np.int32),
-        relation_labels=names,
+        relations=meaning.relation_of,
+        relation_labels=meaning.relation_names,
     )
     return structure, backprop
 

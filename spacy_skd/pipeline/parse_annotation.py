@@ -1,6 +1,7 @@
 """Trees in documents: gold annotation as head numbers within sentences, and the way back."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,7 +11,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..distill.annotation import MISSING
-from ..structures.base import Ints1d
+from ..structures import SpanningTree
+from ..structures.base import Floats2d, Ints1d
 from .structured_pipe import same_tokens
 
 Ids1d: TypeAlias = npt.NDArray[np.uint64]
@@ -79,35 +81,49 @@ def without_further_roots(heads: Ints1d, lengths: Sequence[int] | Ints1d) -> Int
 
 
 def without_crossing(heads: Ints1d, lengths: Sequence[int] | Ints1d) -> Ints1d:
-    """The same without arcs that no projective tree has beside the others.
-
-    Arcs that cross another are dropped, the longer one first, until none do. The root stands before
-    the first token, so no arc may pass over the token that it is the head of.
-    """
+    """The same without arcs that no projective tree has beside the others: kept are those of the
+    projective tree that has most of them."""
     heads = heads.copy()
-    start = 0
-    for length in np.asarray(lengths).tolist():
-        sentence = heads[start : start + length]
-        for dependent in _crossing(sentence):
-            sentence[dependent] = MISSING
-        start += length
+    lengths = np.asarray(lengths)
+    bounds = np.cumsum([0, *lengths.tolist()]).tolist()
+    sentences = [heads[start:stop] for start, stop in pairwise(bounds)]
+    # With missing heads, arcs that do not cross may still leave no projective tree.
+    doubtful = [
+        sentence
+        for sentence in sentences
+        if (sentence != MISSING).any() and ((sentence == MISSING).any() or _cross(sentence))
+    ]
+    trees = SpanningTree([_indicators(sentence) for sentence in doubtful], projective=True)
+    for sentence, tree in zip(doubtful, trees.argmax()):
+        sentence[sentence != tree] = MISSING
     return heads
 
 
-def _crossing(heads: Ints1d) -> list[int]:
-    """Dependents of one sentence whose arcs are dropped so that none cross."""
+def _indicators(heads: Ints1d) -> Floats2d:
+    """1 at the arcs of a sentence that are known, (n, n + 1)."""
+    arcs = np.zeros((len(heads), len(heads) + 1))
+    known = np.flatnonzero(heads != MISSING)
+    arcs[known, heads[known]] = 1
+    return arcs
+
+
+def _cross(heads: Ints1d) -> bool:
+    """Whether arcs of a sentence cross; the root stands before the first token."""
     dependents = np.flatnonzero(heads != MISSING)
     ends = np.stack([dependents + 1, heads[dependents]])
     low, high = ends.min(axis=0), ends.max(axis=0)
-    inside = (low[:, None] < low) & (low < high[:, None]) & (high > high[:, None])
-    crosses = inside | inside.T
-    found = []
-    while crosses.any():
-        candidates = np.flatnonzero(crosses.any(axis=1))
-        worst = candidates[np.argmax((high - low)[candidates])]
-        found.append(int(dependents[worst]))
-        crosses[worst] = crosses[:, worst] = False
-    return found
+    inside = (low[:, None] < low) & (low < high[:, None])
+    return bool((inside & (high > high[:, None])).any())
+
+
+def gold_sentence_starts(example: Example) -> Ints1d:
+    """The predicted tokens that begin sentences of the gold document."""
+    starts = example.reference.to_array(SENT_START) == 1
+    if same_tokens(example):
+        return np.flatnonzero(starts)
+    predicted_of = _single(example.alignment.y2x.lengths, example.alignment.y2x.data)
+    found = predicted_of[np.flatnonzero(starts)]
+    return found[found != MISSING]
 
 
 def set_sentence_starts(doc: Doc, starts: Sequence[int] | Ints1d) -> None:

@@ -1,5 +1,6 @@
 """`skd_parser`: dependency trees, by distributions over heads, trees, or labels that mean them."""
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
@@ -8,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from spacy.language import Language
 from spacy.parts_of_speech import NAMES as POS_NAMES
-from spacy.symbols import DEP, POS
+from spacy.symbols import DEP, IS_SPACE, POS
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -21,9 +22,10 @@ from ..distill.targets import Target, get_target
 from ..layers import sentence_lengths, tags_of
 from ..structures import HeadSelection, LabelTrees, Sentences, SpanningTree
 from ..structures.base import Ints1d, to_host
-from ..structures.dependency_codes import Words, labels_of_trees, split_label
+from ..structures.dependency_codes import Words, label_columns, labels_of_trees, split_label
 from .parse_annotation import (
     Ids1d,
+    gold_sentence_starts,
     gold_tree,
     set_sentence_starts,
     set_tree,
@@ -31,9 +33,12 @@ from .parse_annotation import (
     without_crossing,
     without_further_roots,
 )
+from .parse_decoding import attach_spaces, trees_of_roots, without_spaces
 from .structured_pipe import StructuredPipe, name_of, same_tokens
 
 ROOT = "ROOT"
+SPACE_RELATION = "dep"  # what spaCy's own parser says of whitespace
+CODE_AND_BAR = re.compile(r"(0|.*[+-][1-9][0-9]*)\|")  # how labels that stand for heads begin
 
 default_config = """
 [model]
@@ -92,7 +97,7 @@ class Parser(StructuredPipe):
     component before this one, or, in training, by the gold document if there is none. A document
     without boundaries is one sentence, unless the model has `sentences = "roots"`: then it may
     have several roots, and each is a sentence. Sentences longer than the model's `max_length` are
-    split.
+    split. Whitespace depends on the word before it, and nothing depends on whitespace.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class Parser(StructuredPipe):
         scorer: Callable | None,
     ) -> None:
         super().__init__(vocab, model, name, objective=objective, scorer=scorer)
+        self._has_warned = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -112,7 +118,7 @@ class Parser(StructuredPipe):
         columns = self.cfg["labels"]
         if not self.labels_tokens:
             return tuple(columns)
-        return tuple(sorted({split_label(label)[1] for label in columns}))
+        return label_columns(tuple(columns)).relation_names
 
     @property
     def label_data(self) -> tuple[str, ...]:
@@ -148,6 +154,12 @@ class Parser(StructuredPipe):
         """
         if self.labels_tokens:
             self.vocab.strings.add(split_label(label)[1])
+        elif CODE_AND_BAR.match(label):
+            raise ValueError(
+                f"'{label}' is a label of spacy-skd.LabelParser.v1, but the model of '{self.name}' "
+                "scores arcs and takes relations alone. Read the labels again: they are of another "
+                "architecture."
+            )
         return super().add_label(label)
 
     def column_labels(self) -> Sequence[str]:
@@ -169,13 +181,24 @@ class Parser(StructuredPipe):
     def set_annotations(self, docs: Iterable[Doc], scores: Sentences) -> None:
         """Write the best tree of each sentence."""
         docs = list(docs)
+        structure = scores.structure
+        spaces = np.concatenate(
+            [doc.to_array(IS_SPACE) != 0 for doc in docs] or [np.zeros(0, bool)]
+        )
+        has_spaces = bool(spaces.any())
+        if has_spaces and not isinstance(structure, LabelTrees):
+            structure = without_spaces(structure, spaces)
         with self._naming(docs):
-            heads, relations = self.decode(scores.structure)
+            heads, relations = self.decode(structure)
         ids = np.asarray([self.vocab.strings.add(label) for label in self.labels], dtype=np.uint64)
+        names = ids[relations]
+        if has_spaces:
+            attached = attach_spaces(heads, spaces, to_host(structure.lengths))
+            names[attached] = self.vocab.strings.add(SPACE_RELATION)
         bounds = np.cumsum([0, *map(len, docs)]).tolist()
         for doc, (start, end) in zip(docs, pairwise(bounds)):
             if len(doc):
-                set_tree(doc, heads[start:end] - start, ids[relations[start:end]])
+                set_tree(doc, heads[start:end] - start, names[start:end])
 
     def decode(self, structure: Any) -> tuple[Ints1d, Ints1d]:
         """Of all tokens of a batch, the token numbers of their heads in it, a root's its own, and
@@ -188,8 +211,8 @@ class Parser(StructuredPipe):
             trees, chosen = structure.trees()
             local, relations = np.concatenate(trees), np.concatenate(chosen)
         else:
-            single_root = {} if not self._finds_sentences else {"single_root": False}
-            local = np.concatenate(structure.argmax(**single_root))
+            trees = trees_of_roots(structure) if self._finds_sentences else structure.argmax()
+            local = np.concatenate(trees)
             relations = self._best_relations(structure, here, local)
         starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
         return np.where(local == 0, here, starts + local - 1), relations
@@ -227,8 +250,7 @@ class Parser(StructuredPipe):
             return
         target = get_target(reference, self.name)
         if reference.has_annotation("SENT_START"):
-            codes = np.asarray([code == 1 for code in example.get_aligned_sent_starts()])
-            set_sentence_starts(doc, np.flatnonzero(codes))
+            set_sentence_starts(doc, gold_sentence_starts(example))
         elif target is not None and len(target) == len(doc):
             set_sentence_starts(doc, opening_tokens(target))
 
@@ -282,10 +304,24 @@ class Parser(StructuredPipe):
             target = self.target_of(example)
             if target is None:
                 targets.extend([None] * len(of_sentences))
-            else:
-                joined = self._finds_sentences
-                targets.extend(sentence_targets(target, of_sentences.tolist(), joined=joined))
+                continue
+            pieces = sentence_targets(target, of_sentences.tolist(), joined=self._finds_sentences)
+            self._warn_of_other_sentences(example.reference, pieces)
+            targets.extend(pieces)
         return targets
+
+    def _warn_of_other_sentences(self, doc: Doc, pieces: Sequence[Target | None]) -> None:
+        n_lost = sum(piece is None for piece in pieces)
+        if not n_lost or self._has_warned:
+            return
+        self._has_warned = True
+        warnings.warn(
+            f"Component '{self.name}' cannot use the teacher's trees for {n_lost} of the "
+            f"{len(pieces)} sentences of {name_of(doc)}, nor perhaps of other documents: the "
+            "teacher saw other sentences. Annotate documents that have the same boundaries, by the "
+            "same senter or sentencizer, and with the same max_length. (This is said once.)",
+            stacklevel=2,
+        )
 
     def doc_of(self, sentence: int, docs: Sequence[Doc]) -> Doc:
         lengths = self._sentence_lengths(docs)
@@ -311,6 +347,8 @@ class Parser(StructuredPipe):
                 yield example
 
         super().initialize(prepared, nlp=nlp, labels=labels)
+        if nlp is not None and not self._finds_sentences:
+            self._warn_of_sentences(nlp, get_examples)
         if not self._setting("projective"):
             return
         n_lifted = n_known = 0
@@ -329,10 +367,32 @@ class Parser(StructuredPipe):
                 stacklevel=2,
             )
 
+    def _warn_of_sentences(
+        self, nlp: Language, get_examples: Callable[[], Iterable[Example]]
+    ) -> None:
+        """Say so if documents have sentences that nothing will find when the pipeline is used."""
+        names = nlp.pipe_names[: nlp.pipe_names.index(self.name)] if nlp.has_pipe(self.name) else []
+        assigned = {attr for name in names for attr in nlp.get_pipe_meta(name).assigns}
+        if assigned & {"token.is_sent_start", "doc.sents"}:
+            return
+        for example in get_examples():
+            reference = example.reference
+            if reference.has_annotation("SENT_START") and len(list(reference.sents)) > 1:
+                warnings.warn(
+                    f"The training documents of component '{self.name}' have several sentences, "
+                    f"for instance {name_of(reference)}, but no component before it sets their "
+                    "boundaries: what is predicted will be one tree a document. Put a 'senter' or "
+                    "a 'sentencizer' before it, or set sentences = \"roots\" in its model.",
+                    stacklevel=3,
+                )
+                return
+
     def labels_of(self, doc: Doc) -> Iterable[str]:
         if not self.labels_tokens:
             strings, ids = doc.vocab.strings, np.unique(doc.to_array([DEP]))
             return {strings[relation] for relation in ids.tolist() if relation}
+        if self._needs_tags and not doc.has_annotation("POS"):
+            return ()  # a raw document, which says nothing of how it would be labelled
         lengths = self._sentence_lengths([doc])
         heads, relations = self._gold_trees([Example(doc, doc)], lengths)
         if not (heads != MISSING).any():

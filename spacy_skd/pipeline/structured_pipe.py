@@ -153,7 +153,7 @@ class StructuredPipe(TrainablePipe):
         examples = list(examples)
         annotation = self.annotation_of(examples, scores)
         targets = self.targets_of(examples, scores)
-        with self._naming([example.reference for example in examples]):
+        with self._naming([example.predicted for example in examples]):
             loss, gradient = self.objective(scores, annotation, targets)
         if not np.isfinite(loss):
             raise ValueError(

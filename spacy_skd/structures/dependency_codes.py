@@ -6,6 +6,7 @@ to the left, `+1` the next to the right, and `NOUN+1` the first noun to the righ
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +90,32 @@ class Words:
         return heads
 
 
+class LabelColumns(NamedTuple):
+    """What the labels of a model mean.
+
+    codes: the distinct codes. code_of: (L,) which of them each label has. relation_names: sorted.
+    relation_of: (L,) which of them each label has.
+    """
+
+    codes: tuple[Code, ...]
+    code_of: Ints1d
+    relation_names: tuple[str, ...]
+    relation_of: Ints1d
+
+
+@lru_cache(maxsize=32)
+def label_columns(labels: tuple[str, ...]) -> LabelColumns:
+    """Codes and relations of a model's labels. Raises ValueError for what is no such label."""
+    split = [split_label(label) for label in labels]
+    codes = tuple(dict.fromkeys(code for code, _ in split))
+    names = tuple(sorted({relation for _, relation in split}))
+    code_number = {code: number for number, code in enumerate(codes)}
+    relation_number = {name: number for number, name in enumerate(names)}
+    code_of = np.asarray([code_number[code] for code, _ in split], dtype=np.int64)
+    relation_of = np.asarray([relation_number[name] for _, name in split], dtype=np.int64)
+    return LabelColumns(codes, code_of, names, relation_of)
+
+
 def meant_heads(
     labels: Sequence[str], words: Words, tag_ids: Mapping[str, int] | None = None
 ) -> np.ndarray:
@@ -96,18 +123,16 @@ def meant_heads(
 
     tag_ids: ids of the tags that codes name.
     """
-    codes = [split_label(label)[0] for label in labels]
-    known = dict.fromkeys(codes)
-    columns = np.empty((len(known), len(words.tags)), dtype=np.int32)
-    for row, (tag, offset) in enumerate(known):
+    meaning = label_columns(tuple(labels))
+    columns = np.empty((len(meaning.codes), len(words.tags)), dtype=np.int32)
+    for row, (tag, offset) in enumerate(meaning.codes):
         if offset == 0:
             columns[row] = 0
         elif tag and (tag_ids is None or tag not in tag_ids):
             columns[row] = NOWHERE
         else:
             columns[row] = words.at(tag_ids[tag] if tag and tag_ids else 0, offset)
-    number = {code: row for row, code in enumerate(known)}
-    return columns[[number[code] for code in codes]].T
+    return columns.T.take(meaning.code_of, axis=1)
 
 
 def labels_of_trees(

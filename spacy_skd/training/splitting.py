@@ -5,9 +5,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from spacy.attrs import SENT_START
 from spacy.tokens import Doc, DocBin, Span
 
+from ..distill.arc_targets import opening_tokens
 from ..distill.targets import USER_DATA_KEY
+from ..structures.base import Bools1d
 
 ATTRIBUTES: list[int | str] = list(DocBin().attrs)  # all annotation of tokens
 
@@ -15,9 +18,9 @@ ATTRIBUTES: list[int | str] = list(DocBin().attrs)  # all annotation of tokens
 def split_doc(doc: Doc, max_length: int) -> list[Doc]:
     """Pieces of at most `max_length` tokens, or the document itself if it is short enough.
 
-    A piece ends at the last end of a sentence that fits, if sentences are annotated, else at the
-    last token that is not within an entity or a span of doc.spans. Only an entity that is longer
-    than that makes a longer piece.
+    A piece ends at the last end of a sentence that fits, if sentences are annotated or a teacher of
+    trees saw some, else at the last token that is not within an entity or a span of doc.spans. Only
+    an entity that is longer than that makes a longer piece.
     """
     if len(doc) <= max_length:
         return [doc]
@@ -38,7 +41,7 @@ def _cuts(doc: Doc, max_length: int) -> Iterator[int]:
     spans = [span for group in doc.spans.values() for span in group]
     for span in (*doc.ents, *spans):
         legal[span.start + 1 : span.end] = False
-    sentence_starts = legal & np.array([*(token.is_sent_start is True for token in doc), False])
+    sentence_starts = legal & _sentence_starts(doc)
     start = 0
     while len(doc) - start > max_length:
         window = slice(start + 1, start + max_length + 1)
@@ -50,6 +53,18 @@ def _cuts(doc: Doc, max_length: int) -> Iterator[int]:
             start += 1 + int(legal[start + 1 :].argmax())
         if start < len(doc):
             yield start
+
+
+def _sentence_starts(doc: Doc) -> Bools1d:
+    """Which tokens begin sentences (n + 1,): those of the document, or of a teacher of trees."""
+    starts = np.zeros(len(doc) + 1, dtype=bool)
+    if doc.has_annotation("SENT_START"):
+        starts[:-1] = doc.to_array(SENT_START) == 1
+        return starts
+    for target in doc.user_data.get(USER_DATA_KEY, {}).values():
+        if target.teacher.has_arcs:
+            starts[opening_tokens(target)] = True
+    return starts
 
 
 def _pieces(doc: Doc, starts: Iterator[int] | list[int]) -> Iterator[Doc]:

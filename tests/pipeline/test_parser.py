@@ -8,6 +8,8 @@ import spacy
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
 
+from spacy_skd.pipeline.parse_annotation import set_tree
+from spacy_skd.pipeline.parse_decoding import trees_of_roots
 from spacy_skd.structures import HeadSelection, LabelTrees, Sentences, SpanningTree
 
 from .tiny import TOK2VEC, TREES, train, tree_examples, tree_of
@@ -208,6 +210,30 @@ def test_missing_heads_are_not_learnt():
     assert tree_of(nlp(text))[0][1:] == heads[1:]
 
 
+def test_several_sentences_that_nothing_will_find_are_a_warning():
+    heads, relations = [1, 1, 3, 1, 5, 5], ["nsubj", "ROOT", "amod", "obj", "nsubj", "ROOT"]
+
+    def examples(nlp):
+        return [Example(two_sentences(nlp), two_sentences(nlp, heads=heads, deps=relations))]
+
+    nlp = blank()
+    with pytest.warns(UserWarning, match=r"have several sentences.*'senter' or a 'sentencizer'"):
+        nlp.initialize(lambda: examples(nlp))
+    for other in (blank(), blank(sentences="roots")):
+        if other.get_pipe_config("parser")["model"]["sentences"] == "set":
+            other.add_pipe("sentencizer", first=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            other.initialize(lambda nlp=other: examples(nlp))
+
+
+def test_labels_of_another_architecture_are_refused():
+    with pytest.raises(ValueError, match=r"'-1\|det' is a label of spacy-skd.LabelParser.v1"):
+        blank("heads").get_pipe("parser").add_label("-1|det")
+    with pytest.raises(ValueError, match="'det' is no label of a dependency"):
+        blank("labels").get_pipe("parser").add_label("det")
+
+
 @pytest.mark.parametrize("kind", ["heads", "tree", "projective", "labels"])
 def test_partial_trees_train(kind):
     nlp = blank(kind)
@@ -260,13 +286,61 @@ def test_codes_that_count_parts_of_speech():
                 token.pos_ = tags.get(token.text, "VERB")
         return example
 
-    train(nlp, [tagged(example) for example in tree_examples(nlp)], steps=60)
+    raw = Example(nlp.make_doc("Ada sleeps"), nlp.make_doc("Ada sleeps"))
+    examples = [tagged(example) for example in tree_examples(nlp)]
+    nlp.initialize(lambda: [*examples, raw])
+    train(nlp, examples, steps=60, initialize=False)
     component = nlp.get_pipe("parser")
     assert "VERB+1|nsubj" in component.label_data
     docs = [tagged(example).predicted for example in tree_examples(nlp)]
     assert [tree_of(component(doc)) for doc in docs] == GOLD
     with pytest.raises(ValueError, match=r"'Ada sleeps' has none: put a tagger"):
         nlp("Ada sleeps")
+
+
+@pytest.mark.parametrize("kind", ["heads", "tree", "second order", "projective"])
+def test_whitespace_is_no_head(kind):
+    nlp = trained(kind, steps=1)
+    words = ["\n", "Ada", "\n\n", " ", "sees", "old", "\n", "ships", "\n"]
+    doc = nlp.get_pipe("parser")(Doc(nlp.vocab, words=words))
+    assert len(list(doc.sents)) == 1
+    assert not any(token.head.is_space for token in doc)
+    assert [token.head.i for token in doc if token.is_space] == [1, 1, 1, 5, 7]
+    assert {token.dep_ for token in doc if token.is_space} == {"dep"}
+    only = nlp.get_pipe("parser")(Doc(nlp.vocab, words=["\n", " "]))
+    assert len(list(only.sents)) == 1
+
+
+def test_whitespace_before_and_after_labelled_words():
+    nlp = trained("labels")
+    doc = nlp("\n Bob paints ships\n")
+    assert [token.dep_ for token in doc if not token.is_space] == GOLD[1][1]
+
+
+def test_sentences_of_roots_hold_their_heads():
+    vocab = spacy.blank("en").vocab
+    rng = np.random.default_rng(0)
+    for length in (4, 8, 15):
+        for _ in range(10):
+            scores = rng.normal(size=(length, length + 1), scale=3)
+            scores[:, 0] += 2
+            structure = HeadSelection([scores])
+            [heads] = trees_of_roots(structure)
+            doc = Doc(vocab, words=["x"] * length)
+            here = np.arange(length)
+            absolute = np.where(heads == 0, here, heads - 1)
+            set_tree(doc, absolute, np.full(length, vocab.strings.add("x"), dtype=np.uint64))
+            for sentence in doc.sents:
+                assert all(sentence.start <= token.head.i < sentence.end for token in sentence)
+                assert sum(token.head == token for token in sentence) == 1
+
+
+def test_noun_chunks():
+    nlp = trained("heads")
+    doc = nlp(TEXTS[0])
+    for token, tag in zip(doc, ["PROPN", "VERB", "ADJ", "NOUN"]):
+        token.pos_ = tag
+    assert [chunk.text for chunk in doc.noun_chunks][:1] == ["Ada"]
 
 
 def test_predictions_survive_a_docbin(tmp_path):

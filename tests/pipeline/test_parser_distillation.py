@@ -7,7 +7,9 @@ import pytest
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_skd.distill.targets import Target, describe, set_target, stored_scores
+from spacy_skd.distill.arc_targets import sentence_targets
+from spacy_skd.distill.targets import Target, describe, get_target, set_target, stored_scores
+from spacy_skd.training.splitting import split_doc
 
 from .test_parser import GOLD, TEXTS, blank, trained
 from .tiny import train, tree_of
@@ -94,8 +96,25 @@ def test_a_sentence_that_the_teacher_did_not_see_has_no_target():
     cut = Example(Doc(nlp.vocab, words=words, sent_starts=starts), example.reference)
     component = nlp.get_pipe("parser")
     structure, _ = component.model.begin_update([cut.predicted])
-    assert component.targets_of([cut], structure) == [None, None]
+    with pytest.warns(UserWarning, match=r"2 of the 2 sentences.*the teacher saw other sentences"):
+        assert component.targets_of([cut], structure) == [None, None]
     whole, _ = component.model.begin_update([Doc(nlp.vocab, words=words)])
     [target] = component.targets_of([example], whole)
     assert len(target) == len(words)
     assert np.isfinite(component.update([cut], sgd=False)["parser"])
+
+
+def test_documents_are_split_where_the_teachers_sentences_end():
+    teacher = trained("heads").get_pipe("parser")
+    nlp = blank("heads")
+    words = " ".join(TEXTS[:3]).split()
+    starts = [i in (0, 4, 7) for i in range(len(words))]
+    doc = Doc(nlp.vocab, words=words, sent_starts=starts)
+    taught(teacher, [doc])
+    bare = Doc(nlp.vocab, words=words)
+    bare.user_data = doc.user_data
+    pieces = split_doc(bare, max_length=6)
+    assert [len(piece) for piece in pieces] == [4, 6]
+    for piece, lengths in zip(pieces, ([4], [3, 3])):
+        target = get_target(piece, "parser")
+        assert [len(part) for part in sentence_targets(target, lengths)] == lengths

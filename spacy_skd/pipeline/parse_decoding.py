@@ -1,0 +1,83 @@
+"""What the best trees of a parser's distributions become in documents: whitespace, and roots that
+make sentences."""
+
+from typing import Any
+
+import numpy as np
+
+from ..structures import ArcDistribution, maximum_arborescence
+from ..structures.base import Bools1d, Floats2d, Ints1d, array_module, to_host
+
+
+def without_spaces(structure: ArcDistribution, spaces: Bools1d) -> ArcDistribution:
+    """The distributions given that whitespace is no head and no root, where there is anything else.
+
+    spaces: (N,) which tokens are whitespace.
+    """
+    layout = structure.layout
+    n_words = np.bincount(layout.sentences[~spaces], minlength=layout.n_sentences)
+    barred = spaces & (n_words > 0)[layout.sentences]
+    if not barred.any():
+        return structure
+    allowed = np.ones(layout.n_cells, dtype=bool)
+    allowed[layout.row_starts[barred]] = False
+    for block, tokens in zip(layout.blocks(allowed), layout.split(barred)):
+        block[:, 1:][:, tokens] = False
+    return structure.restrict(array_module(structure.scores).asarray(allowed))
+
+
+def attach_spaces(heads: Ints1d, spaces: Bools1d, lengths: Ints1d) -> Bools1d:
+    """Make the word before whitespace its head, in place, or else the word after it, within the
+    sentence; not where it has dependents of its own. Returns which tokens were attached.
+
+    heads: (N,) token numbers in the batch, a root's its own. lengths: (B,) of the sentences.
+    """
+    here = np.arange(len(heads))
+    has_dependents = np.zeros(len(heads), dtype=bool)
+    has_dependents[heads[heads != here]] = True
+    loose = spaces & ~has_dependents & (heads != here)
+    words = np.flatnonzero(~spaces)
+    if not loose.any() or not len(words):
+        return np.zeros(len(heads), dtype=bool)
+    ends = np.repeat(np.cumsum(lengths), lengths)
+    starts = ends - np.repeat(lengths, lengths)
+    place = np.searchsorted(words, here)
+    before, after = words[(place - 1).clip(0)], words[place.clip(max=len(words) - 1)]
+    has_before = (place > 0) & (before >= starts)
+    has_after = (place < len(words)) & (after < ends)
+    loose &= has_before | has_after
+    heads[loose] = np.where(has_before, before, after)[loose]
+    return loose
+
+
+def trees_of_roots(structure: ArcDistribution) -> list[Ints1d]:
+    """The best trees with any number of roots, each of which is a sentence: head numbers, one array
+    for each of the batch's sentences.
+
+    Where the tokens below one root are not next to each other, sentences begin at their first ones,
+    and the best tree of each is looked for again.
+    """
+    trees: list[Any] = []
+    for arcs, heads in zip(structure.arcs, structure.argmax(single_root=False)):
+        if np.count_nonzero(heads == 0) < 2:
+            trees.append(heads)
+        else:
+            trees.append(_in_sentences(heads, arcs))
+    return trees
+
+
+def _in_sentences(heads: Ints1d, arcs: Floats2d) -> Ints1d:
+    root_of = np.where(heads == 0, np.arange(len(heads)), heads - 1)
+    for _ in range(len(heads).bit_length()):
+        root_of = root_of[root_of]
+    starts = np.sort(np.unique(root_of, return_index=True)[1])
+    sentence = np.searchsorted(starts, np.arange(len(heads)), side="right")
+    if (sentence[root_of] == sentence).all():
+        return heads
+    found = heads.copy()
+    scores = to_host(arcs)
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(heads)]):
+        columns = [0, *range(start + 1, end + 1)]
+        tree = maximum_arborescence(scores[start:end, columns])
+        found[start:end] = np.where(tree == 0, 0, tree + start)
+    return found
