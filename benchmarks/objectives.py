@@ -89,7 +89,7 @@ def questions() -> Iterator[tuple[str, str, str, list[str], int]]:
     maxent = [f"MaxEnt: {name}" for name in MAIN if name not in NO_TRANSITIONS]
     short = [f"CRF: {name}" for name in SHORT]
     local = ["CRF: sub-structure (a)", "CRF: sub-structure (b)"]
-    tempered = [f"CRF: {name}" for name in OBJECTIVES if ", T" in name]
+    tempered = ["CRF: structural", *(f"CRF: {name}" for name in OBJECTIVES if ", T" in name)]
     few = ["CRF: structural", "CRF: top-K 1", "CRF: emission"]
     yield "wnut17, CRF student", "wnut17", "full", crf, 3
     yield "en_ewt, CRF student", "en_ewt", "full", short + local, 3
