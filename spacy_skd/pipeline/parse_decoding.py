@@ -1,12 +1,50 @@
 """What the best trees of a parser's distributions become in documents: whitespace, and roots that
 make sentences."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..structures import ArcDistribution, maximum_arborescence
+from ..structures import ArcDistribution, LabelTrees, maximum_arborescence
 from ..structures.base import Bools1d, Floats2d, Ints1d, array_module, to_host
+
+ROOT = "ROOT"
+
+
+def best_trees(
+    structure: Any, labels: Sequence[str], *, several_roots: bool
+) -> tuple[Ints1d, Ints1d]:
+    """Of all tokens of a batch, the token numbers of their heads in it, a root's its own, and the
+    columns of their relations, both (N,).
+
+    labels: names of the relations. several_roots: whether a sentence of the batch may have more
+    than one.
+    """
+    lengths = to_host(structure.lengths)
+    here = np.arange(int(lengths.sum()))
+    if not len(here):
+        return here, here
+    if isinstance(structure, LabelTrees):
+        trees, chosen = structure.trees()
+        local, relations = np.concatenate(trees), np.concatenate(chosen)
+    else:
+        trees = trees_of_roots(structure) if several_roots else structure.argmax()
+        local = np.concatenate(trees)
+        relations = _best_relations(structure, local, labels)
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.where(local == 0, here, starts + local - 1), relations
+
+
+def _best_relations(structure: ArcDistribution, heads: Ints1d, labels: Sequence[str]) -> Ints1d:
+    """The likeliest relation of each arc; spaCy's name of the root's relation, if the model knows
+    it, is kept for roots."""
+    scores = to_host(structure.relation_log_probs(np.arange(len(heads)), heads)).copy()
+    if ROOT in labels and len(labels) > 1:
+        column = labels.index(ROOT)
+        scores[heads != 0, column] = -np.inf
+        return np.where(heads == 0, column, scores.argmax(axis=1))
+    return scores.argmax(axis=1)
 
 
 def without_spaces(structure: ArcDistribution, spaces: Bools1d) -> ArcDistribution:

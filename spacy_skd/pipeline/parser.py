@@ -1,7 +1,6 @@
 """`skd_parser`: dependency trees, by distributions over heads, trees, or labels that mean them."""
 
 import re
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -33,10 +32,10 @@ from .parse_annotation import (
     without_crossing,
     without_further_roots,
 )
-from .parse_decoding import attach_spaces, trees_of_roots, without_spaces
+from .parse_decoding import attach_spaces, best_trees, without_spaces
+from .parse_warnings import warn_of_crossing_arcs, warn_of_other_sentences, warn_of_sentences
 from .structured_pipe import StructuredPipe, name_of, same_tokens
 
-ROOT = "ROOT"
 SPACE_RELATION = "dep"  # what spaCy's own parser says of whitespace
 CODE_AND_BAR = re.compile(r"(0|.*[+-][1-9][0-9]*)\|")  # how labels that stand for heads begin
 
@@ -203,29 +202,7 @@ class Parser(StructuredPipe):
     def decode(self, structure: Any) -> tuple[Ints1d, Ints1d]:
         """Of all tokens of a batch, the token numbers of their heads in it, a root's its own, and
         the numbers of their relations, both (N,)."""
-        lengths = to_host(structure.lengths)
-        here = np.arange(int(lengths.sum()))
-        if not len(here):
-            return here, here
-        if isinstance(structure, LabelTrees):
-            trees, chosen = structure.trees()
-            local, relations = np.concatenate(trees), np.concatenate(chosen)
-        else:
-            trees = trees_of_roots(structure) if self._finds_sentences else structure.argmax()
-            local = np.concatenate(trees)
-            relations = self._best_relations(structure, here, local)
-        starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return np.where(local == 0, here, starts + local - 1), relations
-
-    def _best_relations(self, structure: Any, tokens: Ints1d, heads: Ints1d) -> Ints1d:
-        """The likeliest relation of each arc; spaCy's name of the root's relation, if the model
-        knows it, is kept for roots."""
-        scores = to_host(structure.relation_log_probs(tokens, heads)).copy()
-        if ROOT in self.labels and len(self.labels) > 1:
-            column = self.labels.index(ROOT)
-            scores[heads != 0, column] = -np.inf
-            return np.where(heads == 0, column, scores.argmax(axis=1))
-        return scores.argmax(axis=1)
+        return best_trees(structure, self.labels, several_roots=self._finds_sentences)
 
     # --- learning
 
@@ -315,13 +292,7 @@ class Parser(StructuredPipe):
         if not n_lost or self._has_warned:
             return
         self._has_warned = True
-        warnings.warn(
-            f"Component '{self.name}' cannot use the teacher's trees for {n_lost} of the "
-            f"{len(pieces)} sentences of {name_of(doc)}, nor perhaps of other documents: the "
-            "teacher saw other sentences. Annotate documents that have the same boundaries, by the "
-            "same senter or sentencizer, and with the same max_length. (This is said once.)",
-            stacklevel=2,
-        )
+        warn_of_other_sentences(self.name, doc, n_lost, len(pieces))
 
     def doc_of(self, sentence: int, docs: Sequence[Doc]) -> Doc:
         lengths = self._sentence_lengths(docs)
@@ -348,7 +319,7 @@ class Parser(StructuredPipe):
 
         super().initialize(prepared, nlp=nlp, labels=labels)
         if nlp is not None and not self._finds_sentences:
-            self._warn_of_sentences(nlp, get_examples)
+            warn_of_sentences(nlp, self.name, get_examples)
         if not self._setting("projective"):
             return
         n_lifted = n_known = 0
@@ -358,34 +329,7 @@ class Parser(StructuredPipe):
             lifted = without_crossing(heads, lengths)
             n_lifted += int((heads != lifted).sum())
             n_known += int((heads != MISSING).sum())
-        if n_lifted:
-            warnings.warn(
-                f"The component '{self.name}' predicts projective trees, but {n_lifted:,} of the "
-                f"{n_known:,} arcs in the training documents cross others. It does not learn "
-                "these: their tokens count as not annotated. Set projective = false in its model "
-                "to include them.",
-                stacklevel=2,
-            )
-
-    def _warn_of_sentences(
-        self, nlp: Language, get_examples: Callable[[], Iterable[Example]]
-    ) -> None:
-        """Say so if documents have sentences that nothing will find when the pipeline is used."""
-        names = nlp.pipe_names[: nlp.pipe_names.index(self.name)] if nlp.has_pipe(self.name) else []
-        assigned = {attr for name in names for attr in nlp.get_pipe_meta(name).assigns}
-        if assigned & {"token.is_sent_start", "doc.sents"}:
-            return
-        for example in get_examples():
-            reference = example.reference
-            if reference.has_annotation("SENT_START") and len(list(reference.sents)) > 1:
-                warnings.warn(
-                    f"The training documents of component '{self.name}' have several sentences, "
-                    f"for instance {name_of(reference)}, but no component before it sets their "
-                    "boundaries: what is predicted will be one tree a document. Put a 'senter' or "
-                    "a 'sentencizer' before it, or set sentences = \"roots\" in its model.",
-                    stacklevel=3,
-                )
-                return
+        warn_of_crossing_arcs(self.name, n_lifted, n_known)
 
     def labels_of(self, doc: Doc) -> Iterable[str]:
         if not self.labels_tokens:
