@@ -9,7 +9,6 @@ turns; the ratio is a median over rounds.
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -20,11 +19,11 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 import numpy as np
 import spacy
 import typer
+from rounds import interleaved
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
-from tqdm import tqdm
 
 from spacy_skd.cli.convert import read_corpus
 from spacy_skd.structures import FlatSpans, biluo_labels
@@ -97,20 +96,6 @@ def student(name: str, corpus: list[Doc]) -> Callable[[], object]:
     optimizer = nlp.initialize(lambda: examples)
     assert len(biluo_labels(nlp.get_pipe("ner").labels)) == 4 * N_LABELS + 1
     return lambda: nlp.update(examples, sgd=optimizer, drop=0.1)
-
-
-def interleaved(
-    runs: dict[str, Callable[[], object]], rounds: int, title: str
-) -> dict[str, list[float]]:
-    """CPU seconds of each run in each round; the first round does not count."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for number in tqdm(range(rounds + 1), desc=title, leave=False):
-        for name, run in runs.items():
-            start = time.process_time()
-            run()
-            if number:
-                times[name].append(time.process_time() - start)
-    return times
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the others have to be repaired. "Noise alone" is the worst case: nearly all have
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -19,7 +18,7 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 import numpy as np
 import typer
-from tqdm import tqdm
+from rounds import interleaved
 
 from spacy_skd.structures import HeadSelection, MeanField, SpanningTree, is_tree
 from spacy_skd.structures.mean_field import Factor
@@ -159,18 +158,6 @@ def both(structure: Any) -> None:
     """What a training step needs."""
     structure.log_partition()
     structure.flat_marginals()
-
-
-def interleaved(runs: dict[str, Run], rounds: int, title: str) -> dict[str, list[float]]:
-    """CPU seconds of each run in each round; the first round does not count."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for number in tqdm(range(rounds + 1), desc=title, leave=False):
-        for name, run in runs.items():
-            start = time.process_time()
-            run()
-            if number:
-                times[name].append(time.process_time() - start)
-    return times
 
 
 if __name__ == "__main__":

@@ -96,7 +96,8 @@ class Parser(StructuredPipe):
     component before this one, or, in training, by the gold document if there is none. A document
     without boundaries is one sentence, unless the model has `sentences = "roots"`: then it may
     have several roots, and each is a sentence. Sentences longer than the model's `max_length` are
-    split. Whitespace depends on the word before it, and nothing depends on whitespace.
+    split. Whitespace depends on the word before it, and nothing on whitespace; only a model that
+    labels tokens may say otherwise.
     """
 
     def __init__(

@@ -163,7 +163,8 @@ def test_boundaries_are_taken_from_gold_in_training():
     gold = two_sentences(nlp, heads=heads, deps=relations)
     example = Example(two_sentences(nlp), gold)
     component = nlp.get_pipe("parser")
-    nlp.initialize(lambda: [example])
+    with pytest.warns(UserWarning, match="have several sentences"):
+        nlp.initialize(lambda: [example])
     component.update([example])
     assert [len(sentence) for sentence in example.predicted.sents] == [4, 2]
 
