@@ -32,8 +32,9 @@ from tqdm import tqdm
 
 from spacy_skd.cli.annotate import annotate
 from spacy_skd.cli.convert import read_corpus
+from spacy_skd.distill.attached import get_target
 from spacy_skd.distill.store import TargetStore
-from spacy_skd.distill.targets import collate, get_target
+from spacy_skd.distill.targets import collate
 from spacy_skd.training.corpus import DistillCorpus
 
 ROOT = Path(__file__).parent.parent

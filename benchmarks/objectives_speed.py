@@ -32,6 +32,7 @@ from torch_losses import TorchObjective, local_matching, pytorch_crf, pytorch_st
 from tqdm import tqdm
 
 from spacy_skd.cli.convert import read_corpus
+from spacy_skd.distill.attached import get_target, set_target
 from spacy_skd.distill.objectives import (
     Objective,
     make_posterior_kd,
@@ -40,7 +41,7 @@ from spacy_skd.distill.objectives import (
     make_sum_kd,
     make_token_kd,
 )
-from spacy_skd.distill.targets import Target, Teacher, get_target, set_target
+from spacy_skd.distill.targets import Target, Teacher
 from spacy_skd.structures import as_potentials, legal_moves
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -92,7 +92,7 @@ class Bench:
     def __init__(self, work: Path, results: Path) -> None:
         self.work = work
         self.results = results
-        self._failed = False
+        self._failed: set[Run] = set()
         self._lock = threading.Lock()
         self._annotating: dict[Path, threading.Lock] = {}
         self._annotated: set[tuple[Path, ...]] = set()
@@ -102,22 +102,31 @@ class Bench:
         raise NotImplementedError
 
     def run_all(self, runs: Sequence[Run], jobs: int) -> None:
-        """Carry out the runs that are not finished, some at a time, in the given order."""
+        """Carry out the runs that are not finished, some at a time, in the given order.
+
+        One that fails stops only those whose teacher it is. Raises RuntimeError, with the names of
+        those that failed and why, when all others are done.
+        """
         missing = [run for run in runs if run not in finished(self.results)]
         with ThreadPoolExecutor(jobs) as pool:
             futures: dict[Future, Run] = {pool.submit(self._guarded, run): run for run in missing}
             with tqdm(total=len(futures), desc="runs") as progress:
-                for future, run in futures.items():
-                    future.result()
-                    progress.set_postfix_str(run.name)
+                for future in as_completed(futures):
+                    progress.set_postfix_str(futures[future].name)
                     progress.update()
+        failures = [
+            f"{run.name}: {error}"
+            for future, run in futures.items()
+            if (error := future.exception())
+        ]
+        if failures:
+            raise RuntimeError("Some runs have failed:\n" + "\n".join(failures))
 
     def _guarded(self, run: Run) -> None:
         try:
-            if not self._failed:
-                self._run(run)
+            self._run(run)
         except Exception:
-            self._failed = True
+            self._failed.add(run)
             raise
 
     def _run(self, run: Run) -> None:
@@ -132,7 +141,8 @@ class Bench:
             *recipe.options,
         ]
         if recipe.taught_on:
-            options += ["--paths.targets", self._targets(run, recipe.taught_on)]
+            stores = [str(store) for store in self.targets(run, recipe.taught_on)]
+            options += ["--paths.targets", json.dumps(stores) if stores[1:] else stores[0]]
         if recipe.raw:
             options += ["--paths.raw", recipe.raw]
         code = ("--code", recipe.code) if recipe.code else ()
@@ -140,12 +150,9 @@ class Bench:
         log = folder / f"{run.name}.log"
         call("train", recipe.config, "--output", output, *options, *code, log=log)
         seconds = time.perf_counter() - start
-        test = evaluate(output / "model-best", folder / "test.spacy", *code)
-        meta = json.loads((output / "model-best" / "meta.json").read_text(encoding="utf-8"))
         row = {
             **asdict(run),
-            **self._percent("dev", meta["performance"]),
-            **self._percent("test", test),
+            **self.scores(run),
             "steps": recipe.steps,
             "seconds": round(seconds),
         }
@@ -154,30 +161,47 @@ class Bench:
             with self.results.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(row) + "\n")
 
+    def scores(self, run: Run) -> dict[str, float]:
+        """The scores of a trained run in percent: on dev, as `dev_…`, and on test."""
+        found = self.evaluate(run, self.work / run.corpus / "test.spacy")
+        return self._percent("dev", self.on_dev(run)) | self._percent("test", found)
+
+    def on_dev(self, run: Run) -> dict[str, float]:
+        """spaCy's scores of a trained run on what its model was chosen on."""
+        meta = (self.folder(run) / "model-best" / "meta.json").read_text(encoding="utf-8")
+        return json.loads(meta)["performance"]
+
+    def evaluate(self, run: Run, test: Path) -> dict[str, float]:
+        """spaCy's scores of a trained run on a test set."""
+        code = self.recipe(run).code
+        return evaluate(self.folder(run) / "model-best", test, *(("--code", code) if code else ()))
+
     def _percent(self, part: str, scores: Mapping[str, float]) -> dict[str, float]:
         return {f"{part}_{name}": round(100 * scores[key], 2) for name, key in self.metrics.items()}
 
-    def _targets(self, run: Run, sources: Sequence[Path]) -> Path:
-        """The store of the teacher's targets, with all the texts in it."""
-        folder = self.work / run.corpus
-        store = folder / f"targets-{run.setting}"
+    def targets(self, run: Run, sources: Sequence[Path]) -> list[Path]:
+        """The stores of what the teachers of a run say of all the texts."""
+        store = self.work / run.corpus / f"targets-{run.setting}"
+        return [self.annotated(self.teacher_of(run), sources, store)]
+
+    def annotated(self, teacher: Run, sources: Sequence[Path], store: Path) -> Path:
+        """The store of a teacher's targets, with all the texts in it."""
         with self._lock:
             lock = self._annotating.setdefault(store, threading.Lock())
         with lock:
             if (store, *sources) not in self._annotated:
-                teacher = self._wait_for_teacher(run)
-                log = folder / f"annotate-{run.setting}.log"
-                call("skd", "annotate", teacher, *sources, "--output", store, log=log)
+                model = self._wait_for(teacher) / "model-best"
+                log = store.with_name(f"annotate-{store.name.removeprefix('targets-')}.log")
+                call("skd", "annotate", model, *sources, "--output", store, log=log)
                 self._annotated.add((store, *sources))
         return store
 
-    def _wait_for_teacher(self, run: Run) -> Path:
-        teacher = self.teacher_of(run)
+    def _wait_for(self, teacher: Run) -> Path:
         while teacher not in self.teachers():
-            if self._failed:
-                raise RuntimeError(f"{teacher.name} cannot be waited for: a run has failed.")
+            if teacher in self._failed:
+                raise RuntimeError(f"its teacher {teacher.name} has failed")
             time.sleep(1)
-        return self.folder(teacher) / "model-best"
+        return self.folder(teacher)
 
     def teacher_of(self, run: Run) -> Run:
         """The run that trains a student's teacher: the one of its setting."""

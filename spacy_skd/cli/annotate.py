@@ -1,6 +1,6 @@
 """`spacy skd annotate`: write a teacher's targets for documents into a store."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -15,10 +15,20 @@ from tqdm import tqdm
 from wasabi import msg
 
 from ..distill.keys import DocumentKeys
-from ..distill.manifest import TABLES
+from ..distill.manifest import MANIFEST, TABLES
 from ..distill.store import BATCH_SIZE, SHARD_SIZE, StoreWriter
 from ..distill.teachers import TeacherReader, find_teachers, fingerprint
 from ..training.documents import Source, find_files, read_sources
+from ..training.routes import Routes, Share
+from .teachers import (
+    BY_HELP,
+    ENSEMBLE_HELP,
+    SKIP_HELP,
+    TEACHER_HELP,
+    TOKENIZER_HELP,
+    load_tokenizer,
+    named_teachers,
+)
 
 FORMATS = '.spacy, .txt (one text a line), .jsonl (with "text")'
 BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # of the input's bytes
@@ -36,13 +46,25 @@ class _Place(NamedTuple):
 
 
 def annotate_cli(
-    teacher: Annotated[str, typer.Argument(help="Teacher: an installed package or a folder")],
-    documents: Annotated[
-        list[Path], typer.Argument(help=f"Files or folders of documents: {FORMATS}")
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[TEACHER] DOCUMENTS...",
+            help="Teacher, an installed package or a folder, unless given with --teacher; files or "
+            f"folders of documents: {FORMATS}",
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the store, new or to go on with")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder of the store, or of one a teacher, new or to go on with"
+        ),
     ],
+    teacher: Annotated[list[str] | None, typer.Option(help=TEACHER_HELP)] = None,
+    by: Annotated[str, typer.Option(help=BY_HELP)] = "lang",
+    skip_unknown: Annotated[bool, typer.Option("--skip-unknown", help=SKIP_HELP)] = False,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help=ENSEMBLE_HELP)] = False,
+    tokenizer: Annotated[str | None, typer.Option(help=TOKENIZER_HELP)] = None,
     component: Annotated[
         list[str] | None, typer.Option(help="A component that teaches (default: all that can)")
     ] = None,
@@ -68,49 +90,96 @@ def annotate_cli(
     their sentences where they have any, never other annotation.
     Interrupted at any point, the same command goes on where it was and ends with the same
     files; with more documents, it adds those that are new.
+
+    Several teachers (--teacher de=PATH --teacher en=PATH) divide the documents by their
+    language or another attribute, and each has a store of its own in the output folder.
     """
     import_code(code)
     with clear_errors():
-        find_files(documents)  # before the teacher is loaded, which takes its time
+        teachers = named_teachers(teacher or [])
+        paths = arguments if teachers else arguments[1:]
+        if not paths:
+            raise ValueError(f"There are no documents: give files or folders ({FORMATS}).")
+        find_files(paths)  # before a teacher is loaded, which takes its time
+        words = load_tokenizer(tokenizer)
+        settings: dict[str, Any] = {
+            "components": component,
+            "batch_size": batch_size,
+            "shard_size": shard_size,
+            "force": force,
+            "tokenizer": words,
+        }
+        if teachers:
+            routes = None if ensemble else Routes(teachers, paths, by, skip_unknown=skip_unknown)
+            annotate_each(teachers, routes or paths, output, gpu_id=gpu_id, **settings)
+            return
         setup_gpu(gpu_id)
-        nlp = load_model(teacher)
-        msg.good(f"Loaded the teacher {teacher}")
-        writer = annotate(
-            nlp,
-            documents,
-            output,
-            components=component,
-            batch_size=batch_size,
-            shard_size=shard_size,
-            force=force,
+        nlp = load_model(arguments[0])
+        msg.good(f"Loaded the teacher {arguments[0]}")
+        report(annotate(nlp, paths, output, **settings))
+
+
+def annotate_each(
+    teachers: Mapping[str, str],
+    documents: Sequence[Path | str] | Routes,
+    output: Path,
+    *,
+    gpu_id: int = -1,
+    **settings: Any,
+) -> None:
+    """Write a store for each of several teachers, named after them, and say so.
+
+    teachers: paths or packages by name.
+    documents: those that each teacher reads, or how they divide them.
+    settings: see `annotate`.
+
+    Raises ValueError as `annotate`, and before anything is read if a document has no teacher or a
+    teacher no document.
+    """
+    if (output / MANIFEST).exists():
+        raise ValueError(
+            f"The folder {output} is the store of one teacher, and several need a folder with a "
+            "store for each. Give another folder."
         )
-        report(writer)
+    if isinstance(documents, Routes):
+        counts = documents.count()
+        if counts[None]:
+            msg.warn(f"{counts[None]:,} documents are of no teacher and are left out")
+    setup_gpu(gpu_id)
+    for name, path in teachers.items():
+        nlp = load_model(path)
+        msg.good(f"Loaded the teacher {path} ({name})")
+        share = Share(documents, name) if isinstance(documents, Routes) else documents
+        report(annotate(nlp, share, output / name, **settings))
+        del nlp  # one teacher in memory at a time
 
 
 def annotate(
     nlp: Language,
-    documents: Iterable[Path | str],
+    documents: Iterable[Path | str] | Share,
     output: Path | str,
     *,
     components: Sequence[str] | None = None,
     batch_size: int = BATCH_SIZE,
     shard_size: int = SHARD_SIZE,
     force: bool = False,
+    tokenizer: Language | None = None,
 ) -> StoreWriter:
     """Write the targets of all documents that the store does not hold yet.
 
     nlp: the teacher.
-    documents: files and folders (`training.documents`).
+    documents: files and folders (`training.documents`), or the teacher's share of them.
     output: folder of the store.
-    components: those that teach; None for all that can.
+    components: those that teach, or names of what they teach; None for all that can.
     force: replace a store of another teacher or of other components, or one whose manifest cannot
         be read, instead of raising ValueError.
+    tokenizer: a pipeline that tokenises raw text in place of the teacher.
 
     Returns the closed writer, which knows what has been written. Raises ValueError or
     FileNotFoundError, naming file or component, for what cannot be read or written, and
     BlockingIOError if another run is writing the store.
     """
-    files = find_files(documents)
+    files = documents.routes.files if isinstance(documents, Share) else find_files(documents)
     names = find_teachers(nlp, components)
     with StoreWriter.open(
         output,
@@ -126,12 +195,15 @@ def annotate(
                 f"The store keeps its batches of {kept.batch_size} and shards of {kept.shard_size}"
             )
         reader = TeacherReader(nlp, names, kept.batch_size)
+        for line in reader.survey.lines(names, with_refusals=not components):
+            msg.info(line)
         if TABLES in writer.damaged:
             writer.describe(reader.describe())
-        pending = _Input(nlp, writer, read_sources(files))
+        sources = documents.read() if isinstance(documents, Share) else read_sources(files)
+        pending = _Input(nlp, writer, sources, tokenizer)
         with tqdm(total=1.0, bar_format=BAR, disable=None) as bar:
             while not pending.exhausted:
-                with _memory_zone(nlp):
+                with _memory_zone(nlp), _memory_zone(tokenizer):
                     _annotate_zone(pending, reader, writer, bar)
         writer.dropped = reader.dropped
     if not kept.shards:
@@ -142,12 +214,19 @@ def annotate(
 class _Input:
     """The documents that the store does not hold yet, in portions of one shard."""
 
-    def __init__(self, nlp: Language, writer: StoreWriter, sources: Iterator[Source]) -> None:
+    def __init__(
+        self,
+        nlp: Language,
+        writer: StoreWriter,
+        sources: Iterator[Source],
+        tokenizer: Language | None,
+    ) -> None:
         self.exhausted = False
         self.n_seen = 0
         self._nlp = nlp
         self._writer = writer
         self._sources = sources
+        self._tokenizer = tokenizer
 
     def shard(self) -> Iterator[tuple[Doc, _Place]]:
         """New documents until the shard is full; none if a long way brought no new ones."""
@@ -155,7 +234,7 @@ class _Input:
         for source in self._sources:
             self.n_seen += 1
             # Boundaries are part of how a text is cut up, as tokens are.
-            doc = source.make_doc(self._nlp, with_sentences=True)
+            doc = source.make_doc(self._nlp, with_sentences=True, tokenizer=self._tokenizer)
             keys = self._writer.claim(doc) if len(doc) else None
             if keys is not None:
                 empty = False
@@ -179,9 +258,9 @@ def _annotate_zone(pending: _Input, reader: TeacherReader, writer: StoreWriter, 
         writer.end_shard()
 
 
-def _memory_zone(nlp: Language) -> AbstractContextManager[Any]:
+def _memory_zone(nlp: Language | None) -> AbstractContextManager[Any]:
     """Frees what documents bring into the vocabulary, where spaCy can do so."""
-    return nlp.memory_zone() if hasattr(nlp, "memory_zone") else nullcontext()
+    return nlp.memory_zone() if nlp is not None and hasattr(nlp, "memory_zone") else nullcontext()
 
 
 def report(writer: StoreWriter) -> None:

@@ -14,7 +14,16 @@ from wasabi import msg
 from ..distill.store import BATCH_SIZE
 from ..training.corpus import READER
 from ..training.documents import find_files
-from .annotate import FORMATS, annotate, clear_errors, report
+from ..training.routes import Routes
+from .annotate import FORMATS, annotate, annotate_each, clear_errors, report
+from .teachers import (
+    BY_HELP,
+    ENSEMBLE_HELP,
+    SKIP_HELP,
+    TEACHER_HELP,
+    load_tokenizer,
+    named_teachers,
+)
 
 SPACY_READER = "spacy.Corpus.v1"
 TARGETS = "targets"  # folder of the store in the output folder
@@ -33,13 +42,19 @@ targets = ${{paths.targets}}"""
 
 def distill_cli(
     ctx: typer.Context,
-    teacher: Annotated[str, typer.Argument(help="Teacher: an installed package or a folder")],
-    config: Annotated[
-        Path, typer.Argument(help="Training config of the student", exists=True, dir_okay=False)
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="[TEACHER]",
+            help="Teacher, an installed package or a folder, if none is given with --teacher",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the targets and the student")
     ],
+    second: Annotated[
+        str | None, typer.Argument(metavar="CONFIG", help="Training config of the student")
+    ] = None,
     train: Annotated[
         Path | None, typer.Option(help="Annotated documents: a .spacy file or a folder of them")
     ] = None,
@@ -47,6 +62,17 @@ def distill_cli(
         list[Path] | None, typer.Option(help=f"Documents of which only the text is used: {FORMATS}")
     ] = None,
     dev: Annotated[Path | None, typer.Option(help="Annotated documents for evaluation")] = None,
+    teacher: Annotated[list[str] | None, typer.Option(help=TEACHER_HELP)] = None,
+    by: Annotated[str, typer.Option(help=BY_HELP)] = "lang",
+    skip_unknown: Annotated[bool, typer.Option("--skip-unknown", help=SKIP_HELP)] = False,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help=ENSEMBLE_HELP)] = False,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Language or pipeline that tokenises raw text (default: the teacher's own; the "
+            "student's language if there are several teachers)"
+        ),
+    ] = None,
     component: Annotated[
         list[str] | None, typer.Option(help="A component that teaches (default: all that can)")
     ] = None,
@@ -68,11 +94,21 @@ def distill_cli(
     The student is OUTPUT/model-best and OUTPUT/model-last. Settings of the config can be
     overridden as in `spacy train`, for instance --training.max_steps 100. Interrupted while
     annotating, the same command goes on where it was.
+
+    Several teachers (--teacher de=PATH --teacher en=PATH) divide the documents by their
+    language or another attribute.
     """
     import_code(code)
     # Whatever is wrong is said before the teacher reads for hours.
     with clear_errors():
-        overrides = parse_config_overrides(ctx.args)
+        teachers = named_teachers(teacher or [])
+        given = [first] if second is None else [first, second]
+        if not teachers and len(given) < 2:
+            raise ValueError("Give a teacher and the student's config, or --teacher NAME=PATH.")
+        config = Path(given[0] if teachers else given[1])
+        if not config.is_file():
+            raise FileNotFoundError(f"There is no config {config}.")
+        overrides = parse_config_overrides([*given[1:], *ctx.args] if teachers else ctx.args)
         if train is None and not raw:
             raise ValueError("There is nothing to learn from: give --train, --raw or both.")
         find_files([train] if train else [], (".spacy",))
@@ -84,24 +120,32 @@ def distill_cli(
             "paths.raw": _one_or_all(raw or []),
             "paths.targets": str(output / TARGETS),
         }
+        if teachers and (ensemble or skip_unknown):
+            overrides |= reader_settings(config, ensemble=ensemble, skip_unknown=skip_unknown)
         if dev is not None:
             overrides["paths.dev"] = str(dev)
         check_dev(config, overrides)
+        language = load_config(config, overrides=overrides)["nlp"]["lang"] if teachers else None
+        words = load_tokenizer(tokenizer or language)
         setup_gpu(gpu_id)
     msg.divider("Annotating")
     with clear_errors():
         documents = [*([train] if train else []), *(raw or [])]
-        nlp = load_model(teacher)
-        writer = annotate(
-            nlp,
-            documents,
-            output / TARGETS,
-            components=component,
-            batch_size=batch_size,
-            force=force,
-        )
-        report(writer)
-        del nlp  # the teacher's memory is needed for training
+        settings: dict[str, Any] = {
+            "components": component,
+            "batch_size": batch_size,
+            "force": force,
+            "tokenizer": words,
+        }
+        if teachers:
+            shared: Any = documents
+            if not ensemble:
+                shared = Routes(teachers, documents, by, skip_unknown=skip_unknown)
+            annotate_each(teachers, shared, output / TARGETS, gpu_id=gpu_id, **settings)
+        else:
+            nlp = load_model(first)
+            report(annotate(nlp, documents, output / TARGETS, **settings))
+            del nlp  # the teacher's memory is needed for training
     train_pipeline(config, output, use_gpu=gpu_id, overrides=overrides)
 
 
@@ -135,6 +179,14 @@ def check_config(path: Path, overrides: dict[str, Any]) -> None:
         f"The config {path} cannot be used for distillation: {fault}. "
         f"It needs these blocks:\n\n{BLOCKS}"
     )
+
+
+def reader_settings(path: Path, *, ensemble: bool, skip_unknown: bool) -> dict[str, Any]:
+    """Overrides of a config with which the reader takes what several teachers have left."""
+    block = load_config(path, interpolate=False).get("training", {}).get("train_corpus")
+    block = block or "corpora.train"
+    settings = {f"{block}.ensemble": True} if ensemble else {}
+    return settings | ({f"{block}.require_targets": False} if skip_unknown else {})
 
 
 def check_dev(path: Path, overrides: dict[str, Any]) -> None:

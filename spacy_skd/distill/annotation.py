@@ -21,7 +21,7 @@ from ..structures import (
     LocalSpans,
     SentenceError,
 )
-from ..structures.base import Floats3d, array_module, to_host
+from ..structures.base import Bools2d, Bools3d, Floats3d, array_module, to_host
 from .arc_annotation import MISSING, gold_arcs, known_heads
 from .parts import ARCS, Distribution, Parts, add, expected_parts, inner, scores_of, spread
 
@@ -87,20 +87,45 @@ def allowed_spans(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which spans (N, W, R), and which tokens outside them (N,), agree with BILUO labels, −1 where
     they are not known."""
-    n_tokens, n_labels = len(annotation), student.n_labels
     known = annotation[:, None]
-    first = 1 + 4 * np.arange(n_labels)  # the column of B; I, L and U follow
-    begins, inside, ends, units = (
-        (known == MISSING) | (known == first + position) for position in range(4)
-    )
+    columns = (known == MISSING) | (known == np.arange(1 + 4 * student.n_labels))
+    return spans_within(columns, student.max_width), columns[:, 0]
+
+
+def spans_within(allowed: Bools2d, max_width: int) -> Bools3d:
+    """Which spans (N, W, R) have tokens that may all be labelled so, by BILUO columns (N, 1 + 4R).
+
+    Those that stick out of their sentence are not told apart.
+    """
+    n_tokens = len(allowed)
+    begins, inside, ends, units = (allowed[:, 1 + position :: 4] for position in range(4))
     not_inside = np.cumsum(~inside, axis=0)
-    allowed = np.zeros((n_tokens, student.max_width, n_labels), dtype=bool)
-    allowed[:, 0] = units
-    for width in range(1, min(student.max_width, n_tokens)):
+    spans = np.zeros((n_tokens, max_width, units.shape[1]), dtype=bool)
+    spans[:, 0] = units
+    for width in range(1, min(max_width, n_tokens)):
         # Of the tokens between the ends, none may be known to be something else.
         fits = not_inside[width - 1 : -1] == not_inside[: n_tokens - width]
-        allowed[: n_tokens - width, width] = begins[:-width] & ends[width:] & fits
-    return allowed, (annotation == MISSING) | (annotation == 0)
+        spans[: n_tokens - width, width] = begins[:-width] & ends[width:] & fits
+    return spans
+
+
+def without_wide(annotation: np.ndarray, max_width: int) -> np.ndarray:
+    """BILUO columns in which the tokens of wider entities count as not annotated."""
+    position = np.where(annotation > 0, (annotation - 1) % 4, -1)
+    firsts, lasts = np.flatnonzero(position == 0), np.flatnonzero(position == 2)
+    for first, last in zip(firsts.tolist(), lasts.tolist()):
+        if last - first >= max_width:
+            annotation[first : last + 1] = MISSING
+    return annotation
+
+
+def mark_unknown(annotation: np.ndarray, unknown: np.ndarray) -> None:
+    """Mark all spans (n, W) with a token of which nothing is known (n,) as not annotated."""
+    annotation[unknown] = MISSING  # also what sticks out, so that nothing is left of a raw document
+    counts = np.concatenate([[0], np.cumsum(unknown)])
+    for width in range(min(annotation.shape[1], len(unknown))):
+        touched = counts[width + 1 :] > counts[: len(unknown) - width]
+        annotation[: len(unknown) - width, width][touched] = MISSING
 
 
 def _gold_of_single_spans(

@@ -42,7 +42,7 @@ def _cut(target: Target, lengths: Sequence[int], *, joined: bool) -> list[Target
         else:
             scores = np.concatenate(found)
             scores["token"] -= start
-            pieces.append(Target(target.teacher, scores, int(length)))
+            pieces.append(target.with_scores(scores, int(length)))
         start = end
     return pieces
 

@@ -1,6 +1,6 @@
 """A teacher's labels in the order of the student's: matched by name, never by position."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -135,6 +135,24 @@ def _match_numbers(teacher: Candidates, student: Distribution) -> Candidates:
             "same. Give both structures their labels to see which differ."
         )
     return teacher.relabel(np.arange(n_theirs), student.labels, n_ours)
+
+
+def check_known_labels(
+    teacher_labels: Iterable[str], student_labels: Iterable[str], component: str = ""
+) -> None:
+    """Raise ValueError, naming them, if a teacher has labels that the student does not have.
+
+    Labels of the student that a teacher does not know are no fault: it says nothing of them.
+    """
+    unknown = sorted(set(teacher_labels) - set(student_labels))
+    if unknown:
+        where = f"of component '{component}' " if component else ""
+        raise ValueError(
+            f"The labels of teacher and student differ: the student {where}does not have "
+            f"{', '.join(unknown)}; it has {', '.join(sorted(student_labels))}. Give it the labels "
+            "in [initialize.components], or say in the reader's label_map which of the student's "
+            'labels the teacher means (or "" for none).'
+        )
 
 
 def check_same_labels(teacher_labels: Any, student_labels: Any, component: str = "") -> None:

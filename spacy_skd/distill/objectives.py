@@ -5,8 +5,8 @@ annotation and the teacher's targets; it returns the loss and the loss's gradien
 the student's scores, in the form of the student's parts. docs/objectives.md compares them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -18,11 +18,15 @@ from .targets import Target
 from .teacher_weight import TeacherWeight
 from .temperature import Scope
 from .terms.base import TeacherTerm
+from .terms.by_labels import ByLabels
 from .terms.posterior import Posterior
 from .terms.structural import Structural, Take
 from .terms.substructure import Match, Substructure
 from .terms.sum import Sum
 from .terms.token import TokenScores
+
+OfSentence: TypeAlias = Target | Sequence[Target] | None
+"""What teachers left for a sentence: a target, several, or nothing."""
 
 
 class Objective(Protocol):
@@ -39,14 +43,14 @@ class Objective(Protocol):
         """Go on to the next optimiser step: schedules advance."""
 
     def __call__(
-        self, student: Distribution, annotation: np.ndarray, targets: Sequence[Target | None]
+        self, student: Distribution, annotation: np.ndarray, targets: Sequence[OfSentence]
     ) -> tuple[float, Parts]:
         """Loss and gradient of a batch, both a mean over its sentences.
 
         student: the student's distributions of B sentences of N tokens in all.
         annotation: (N,) gold label indices, −1 where nothing is known; of arcs (N, 2), head numbers
             and relations (`annotation`).
-        targets: what the teacher left for each sentence, if anything.
+        targets: what teachers left for each sentence: nothing, a target, or several with weights.
         """
 
 
@@ -55,7 +59,8 @@ class Distillation:
 
     L = λ L_teacher + (1 − λ) L_gold. A sentence without a target has only the gold term, one
     without annotation only the teacher's, each with weight 1; a sentence with neither does not
-    count.
+    count. Of several targets of a sentence, L_teacher is the mean by their weights. Teachers that
+    do not know all of the student's labels are learnt from by what they know (`terms.by_labels`).
 
     term: what is learnt from the teacher.
     teacher_weight: λ, a number in [0, 1] or a schedule with one value a step. None: linear from
@@ -66,6 +71,7 @@ class Distillation:
         self, term: TeacherTerm, *, teacher_weight: float | Iterable[float] | None = None
     ) -> None:
         self.term = term
+        self._by_labels = ByLabels(term)
         self.weight = TeacherWeight(teacher_weight)
 
     @property
@@ -79,9 +85,10 @@ class Distillation:
         self.weight.advance()
 
     def __call__(
-        self, student: Distribution, annotation: np.ndarray, targets: Sequence[Target | None]
+        self, student: Distribution, annotation: np.ndarray, targets: Sequence[OfSentence]
     ) -> tuple[float, Parts]:
-        taught = np.asarray([target is not None and len(target) > 0 for target in targets])
+        of_sentences = [_as_list(found) for found in targets]
+        taught = np.asarray([any(map(len, found)) for found in of_sentences])
         annotated = annotated_sentences(annotation, student)
         teacher_share, gold_share = self.weight.shares(taught, annotated)
         like = scores_of(student)
@@ -91,12 +98,31 @@ class Distillation:
         if gold_share.any() or not taught.any():
             loss, gradient = gold_loss(student, annotation, gold_share.astype(like.dtype))
         if taught.any():
-            share = xp.asarray(teacher_share, dtype=like.dtype)
-            teacher_loss, teacher_gradient = self.term(student, targets, share)
-            loss += teacher_loss
-            gradient = accumulate(gradient, teacher_gradient)
+            for layer, weights in layers(of_sentences):
+                share = xp.asarray(teacher_share * weights, dtype=like.dtype)
+                teacher_loss, teacher_gradient = self._by_labels(student, layer, share)
+                loss += teacher_loss
+                gradient = accumulate(gradient, teacher_gradient)
         n_sentences = max(1, len(student.lengths))
         return loss / n_sentences, scale(gradient, 1 / n_sentences)
+
+
+def layers(
+    targets: Sequence[Sequence[Target]],
+) -> Iterator[tuple[list[Target | None], np.ndarray]]:
+    """The first target of each sentence, the second ones, and so on, each layer with the weights
+    (B,) of its targets, which are 1 in sum over those of a sentence."""
+    totals = [sum(target.weight for target in found) for found in targets]
+    for number in range(max(map(len, targets), default=0)):
+        layer = [found[number] if number < len(found) else None for found in targets]
+        weights = [t.weight / total if t is not None else 0.0 for t, total in zip(layer, totals)]
+        yield layer, np.asarray(weights)
+
+
+def _as_list(found: OfSentence) -> Sequence[Target]:
+    if found is None:
+        return ()
+    return (found,) if isinstance(found, Target) else found
 
 
 def gold_loss(

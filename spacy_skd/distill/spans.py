@@ -8,6 +8,7 @@ entity label.
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ from ..structures import (
     FlatSpans,
     LinearChain,
     LocalSpans,
+    SentenceError,
     Token,
     as_potentials,
     biluo_labels,
     entity_labels,
-    indices_of,
     legal_moves,
     spans_of,
 )
@@ -86,7 +87,12 @@ def spans_onto_token(teacher: FlatSpans | LocalSpans, weights: Any) -> Any:
 
 
 def candidates_onto_spans(teacher: Candidates, student: FlatSpans | LocalSpans) -> Floats3d:
-    """How often each span occurs, every candidate times its weight, (N, W, R) in float64."""
+    """How often each span occurs, every candidate times its weight, (N, W, R) in float64.
+
+    Raises SentenceError for candidates that a student of spans that do not overlap cannot give.
+    """
+    if isinstance(student, FlatSpans):
+        check_flat(teacher)
     counts = np.zeros((teacher.packing.n_tokens, student.max_width, student.n_labels))
     offsets = teacher.packing.offsets.tolist()
     for offset, outputs, weights in zip(offsets, teacher.outputs, teacher.marginals()):
@@ -94,7 +100,21 @@ def candidates_onto_spans(teacher: Candidates, student: FlatSpans | LocalSpans) 
             for first, last, label in output:
                 if last - first < student.max_width:
                     counts[offset + first, last - first, label] += weight
-    return counts
+    return array_module(student.scores).asarray(counts)
+
+
+def check_flat(candidates: Candidates) -> None:
+    """Raise SentenceError for the first sentence with a candidate whose spans overlap."""
+    for sentence, sets in enumerate(candidates.outputs):
+        for spans in sets:
+            ends = [(first, last) for first, last, _ in sorted(spans)]
+            if any(last >= first for (_, last), (first, _) in pairwise(ends)):
+                raise SentenceError(
+                    "has spans of the teacher's that overlap, and a student that predicts spans "
+                    "that do not. Give it the architecture spacy-skd.SpanBiaffine.v1 with "
+                    'loss = "local", which learns overlapping spans',
+                    sentence,
+                )
 
 
 def as_spans(candidates: Candidates) -> Candidates:
@@ -123,17 +143,22 @@ def relabelled(candidates: Candidates, columns: np.ndarray, labels: Sequence[str
 
 
 def as_sequences(candidates: Candidates) -> Candidates:
-    """Candidates that are sets of spans as candidates that are BILUO label sequences."""
-    entities = candidates.labels or ()
-    labels = biluo_labels(entities)
-    outputs = [
-        [
-            indices_of(((i, j, entities[label]) for i, j, label in spans), int(length), labels)
-            for spans in sets
-        ]
-        for length, sets in zip(candidates.lengths, candidates.outputs)
-    ]
-    return candidates.with_outputs(outputs, labels)
+    """Candidates that are sets of spans as candidates that are BILUO label sequences.
+
+    Raises SentenceError for spans that overlap.
+    """
+    check_flat(candidates)
+    outputs = []
+    for length, sets in zip(candidates.lengths.tolist(), candidates.outputs):
+        paths = np.zeros((len(sets), length), dtype=np.int64)
+        for path, spans in zip(paths, sets):
+            for first, last, label in spans:
+                path[first : last + 1] = 4 * label + 2  # I; B comes before it, L and U follow
+                path[first], path[last] = 4 * label + 1, 4 * label + 3
+                if first == last:
+                    path[first] = 4 * label + 4
+        outputs.append(paths)
+    return candidates.with_outputs(outputs, biluo_labels(candidates.labels or ()))
 
 
 def permuted(parts: Parts, order: np.ndarray) -> Parts:

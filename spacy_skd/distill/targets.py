@@ -8,17 +8,18 @@ Of spans, of which a sentence has many and nearly all are out of the question, o
 that matter: what is dropped has, all together, a probability of at most `MAX_LOSS` in a sentence.
 The distribution that comes back is the teacher's given that no dropped span is there. At a higher
 temperature it is that distribution which is tempered. Of heads and trees, the likeliest arcs are
-kept (`arc_records`), and come back as independent heads with the same probabilities.
+kept (`arc_records`), and come back as independent heads with the same probabilities. Of lists of
+candidates, all are (`candidate_records`).
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from spacy.tokens import Doc
 
 from ..structures import (
+    Candidates,
     FlatSpans,
     LabelTrees,
     LinearChain,
@@ -32,9 +33,15 @@ from ..structures.base import Floats1d, Ints1d, array_module, to_host
 from ..structures.packing import Packing
 from .arc_records import ARC, read_arcs, slice_arcs, stored_arcs
 from .arcs import TreeMarginals, as_heads
-from .parts import ARCS, SPANS, Distribution, scores_of
+from .candidate_records import (
+    CANDIDATE,
+    read_candidates,
+    sets_of,
+    slice_candidates,
+    stored_candidates,
+)
+from .parts import ARCS, SPANS, AnyTeacher, scores_of
 
-USER_DATA_KEY = "spacy_skd.targets"
 LOWEST = -60_000.0  # the smallest potential that float16 keeps finite, with some room
 MAX_LOSS = 1e-3  # probability that a sentence has one of the spans that are not kept, at most
 SPAN = np.dtype([("token", "<u4"), ("width", "<u2"), ("label", "<u2"), ("score", "<f4")])
@@ -48,25 +55,41 @@ class Teacher:
     """One component of a teacher pipeline, as far as its targets are concerned.
 
     component: name of the component whose distributions were stored.
-    kind: kind of structure, "token", "chain", "spans" (that do not overlap), "local spans" or
-        "arcs".
+    kind: kind of structure, "token", "chain", "spans" (that do not overlap), "local spans",
+        "candidates" (weighted sets of spans) or "arcs"; or "annotation", which is no model's but
+        gold annotation of some labels.
     labels: label names in the order of the columns; of arcs, relations.
     tables: arrays that all documents share; of a chain "transitions" (L, L), "start", "end" (L,),
         of spans "max_width" (1,), the number of widths W; of arcs "trees" (1,), what the heads are
         known to be, an index into `TREES`.
+    means: what each label is to a student, where that is more than another name (`relabel`): labels
+        of the student's, several perhaps the same, or "" (of BILUO labels "O") for none of them.
     """
 
     component: str
     kind: str
     labels: tuple[str, ...]
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    means: tuple[str, ...] | None = None
 
     @property
     def record(self) -> np.dtype | None:
         """The type of what is kept of a document, if it is not a row a token."""
         if self.has_arcs:
             return ARC
+        if self.kind == "candidates":
+            return CANDIDATE
         return SPAN if self.kind in ("spans", "local spans") else None
+
+    @property
+    def meant(self) -> tuple[str, ...]:
+        """What the labels are to a student, without those that are nothing to it."""
+        return tuple(dict.fromkeys(label for label in self.means or self.labels if label))
+
+    @property
+    def is_annotation(self) -> bool:
+        """Whether its targets are gold annotation."""
+        return self.kind == "annotation"
 
     @property
     def has_arcs(self) -> bool:
@@ -79,31 +102,40 @@ class Target:
     """The teacher's scores for one document.
 
     scores: (n, L) float16, each row relative to its maximum; of spans and arcs, those that are kept
-        (K,), `SPAN` or `ARC`, in the order of their tokens.
+        (K,), `SPAN` or `ARC`, in the order of their tokens; of candidates the spans of each,
+        `CANDIDATE`. Of annotation, the column of each token (n,), −1 where nothing is known.
     n_tokens: length of the document, if not that of `scores`.
     kept: what was computed from them and will be wanted again, by what it is.
+    weight: how much it counts against other targets of the same sentence, above 0.
     """
 
     teacher: Teacher
     scores: np.ndarray
     n_tokens: int | None = None
     kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.scores) if self.n_tokens is None else self.n_tokens
 
     def slice(self, start: int, end: int) -> "Target":
         """The target of tokens start..end-1; spans that cross its ends are dropped, and the arcs of
-        sentences that do."""
+        sentences that do. Candidates that become equal are one."""
         if self.teacher.record is None:
-            return Target(self.teacher, self.scores[start:end])
+            return self.with_scores(self.scores[start:end], end - start)
         if self.teacher.has_arcs:
-            return Target(self.teacher, slice_arcs(self.scores, start, end), end - start)
+            return self.with_scores(slice_arcs(self.scores, start, end), end - start)
+        if self.teacher.kind == "candidates":
+            return self.with_scores(slice_candidates(self.scores, start, end), end - start)
         first = self.scores["token"].astype("int64")
         inside = (first >= start) & (first + self.scores["width"] < end)
         scores = self.scores[inside].copy()
         scores["token"] -= start
-        return Target(self.teacher, scores, end - start)
+        return self.with_scores(scores, end - start)
+
+    def with_scores(self, scores: np.ndarray, n_tokens: int) -> "Target":
+        """A target of the same teacher and weight for other tokens."""
+        return replace(self, scores=scores, n_tokens=n_tokens, kept={})
 
 
 @dataclass
@@ -147,9 +179,11 @@ def describe(structure: Structure | Sentences, component: str) -> Teacher:
         return Teacher(component, kind, tuple(labels), tables)
     if isinstance(structure, ARCS):
         return Teacher(component, "arcs", tuple(labels), _tables_of_arcs(structure))
+    if isinstance(structure, Candidates):
+        return Teacher(component, "candidates", tuple(labels))
     raise ValueError(
         f"The teacher component '{component}' gives {type(structure).__name__} distributions, "
-        "which cannot be stored; those of tokens, chains, spans and arcs can."
+        "which cannot be stored; those of tokens, chains, spans, arcs and candidates can."
     )
 
 
@@ -160,13 +194,13 @@ def _tables_of_arcs(structure: Any) -> dict[str, np.ndarray]:
     return {"trees": np.asarray([TREES.index(trees)], dtype="<i8")}
 
 
-def stored_scores(structure: Distribution | Sentences) -> list[np.ndarray]:
+def stored_scores(structure: AnyTeacher | Sentences) -> list[np.ndarray]:
     """Each document's scores as they are stored, in the form of `Target.scores`."""
     return kept_scores(structure)[0]
 
 
 def kept_scores(
-    structure: Distribution | Sentences,
+    structure: AnyTeacher | Sentences,
 ) -> tuple[list[np.ndarray], Floats1d | None]:
     """The same and, of arcs, the probability (N,) of what is not kept of each token."""
     if isinstance(structure, Sentences):
@@ -178,10 +212,12 @@ def kept_scores(
         structure = as_heads(structure)
     if isinstance(structure, ARCS):
         return stored_arcs(structure, n_sentences)
+    if isinstance(structure, Candidates):
+        return stored_candidates(structure), None
     return _scores_by_sentence(structure), None
 
 
-def document_lengths(structure: Distribution | Sentences) -> Ints1d:
+def document_lengths(structure: AnyTeacher | Sentences) -> Ints1d:
     """How many tokens each document has, (D,)."""
     if not isinstance(structure, Sentences):
         return to_host(structure.lengths)
@@ -221,7 +257,7 @@ def _kept_spans(structure: FlatSpans | LocalSpans) -> list[np.ndarray]:
 
 def collate(
     targets: Sequence[Target], like: np.ndarray, packing: Packing | None = None
-) -> Distribution:
+) -> AnyTeacher:
     """The distributions of several targets of one teacher.
 
     like: an array of the wanted kind (numpy or cupy) and dtype.
@@ -234,6 +270,8 @@ def collate(
         arcs = [target.scores for target in targets]
         trees = TREES[int(teacher.tables["trees"][0])]
         return read_arcs(arcs, lengths, teacher.labels, like, trees)
+    if teacher.kind == "candidates":
+        return read_candidates([_sets_of(target) for target in targets], lengths, teacher.labels)
     if teacher.record is not None:
         scores = xp.asarray(_dense_spans(targets, lengths, like.dtype))
         kind = FlatSpans if teacher.kind == "spans" else LocalSpans
@@ -243,6 +281,13 @@ def collate(
         return Token(scores, lengths, labels=teacher.labels, packing=packing)
     tables = {name: xp.asarray(table, dtype=like.dtype) for name, table in teacher.tables.items()}
     return LinearChain(scores, **tables, lengths=lengths, labels=teacher.labels, packing=packing)
+
+
+def _sets_of(target: Target) -> Any:
+    """The candidates of a target and their log-weights, made once."""
+    if "candidates" not in target.kept:
+        target.kept["candidates"] = sets_of(target.scores)
+    return target.kept["candidates"]
 
 
 def _dense_spans(targets: Sequence[Target], lengths: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -255,24 +300,3 @@ def _dense_spans(targets: Sequence[Target], lengths: np.ndarray, dtype: np.dtype
     shifts = np.repeat(starts, [len(target.scores) for target in targets])
     scores[spans["token"] + shifts, spans["width"], spans["label"]] = spans["score"]
     return scores
-
-
-def set_target(doc: Doc, target: Target) -> None:
-    """Attach a target to a document, where the component of the same name will look for it."""
-    doc.user_data.setdefault(USER_DATA_KEY, {})[target.teacher.component] = target
-
-
-def get_target(doc: Doc, component: str) -> Target | None:
-    """The target of a component that `set_target` attached, if any."""
-    return doc.user_data.get(USER_DATA_KEY, {}).get(component)
-
-
-def group_by_teacher(targets: Iterable[Target | None]) -> list[tuple[np.ndarray, list[Target]]]:
-    """Sentence numbers and targets of each teacher that occurs."""
-    groups: dict[int, tuple[list[int], list[Target]]] = {}
-    for number, target in enumerate(targets):
-        if target is not None:
-            numbers, members = groups.setdefault(id(target.teacher), ([], []))
-            numbers.append(number)
-            members.append(target)
-    return [(np.asarray(numbers), members) for numbers, members in groups.values()]

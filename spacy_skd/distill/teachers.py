@@ -1,16 +1,14 @@
-"""Any component that predicts distributions, read as a teacher.
+"""A pipeline as a teacher: which of its components teach, and what they say of documents.
 
-What can teach is decided by a table of adapters: functions from a component to its reader, or to
-None if they do not know the component.
+How a component is read is up to the adapters of its kind (`adapters`).
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from spacy.language import Language
@@ -18,12 +16,10 @@ from spacy.tokens import Doc
 
 from ..structures import SentenceError, Sentences
 from ..structures.base import to_host
+from .adapters import CannotTeach, Readable, Reader, find_reader
 from .manifest import TeacherInfo
-from .parts import Distribution
 from .targets import Dropped, Teacher, describe, document_lengths, kept_scores
 
-Reader = Callable[[list[Doc]], Distribution | Sentences]
-"""Reads the distributions of a batch of documents, one sentence a document unless they say so."""
 PlaceT = TypeVar("PlaceT")
 
 N_CHARACTERS = 60  # of a document's text in an error
@@ -33,52 +29,75 @@ RETRAIN = (
 )
 
 
-def predicts_structure(component: Any) -> Reader | None:
-    """Components whose `predict` gives a structure, as those of this package do."""
-    predict = getattr(component, "predict", None)
-    if predict is None or not isinstance(predict([]), (*get_args(Distribution), Sentences)):
-        return None
-    return predict
+class Survey(NamedTuple):
+    """What can be learnt from the components of a pipeline, by their names, in its order.
+
+    readers: of those that can teach. refusals: why the others cannot, "it has no labels".
+    """
+
+    readers: dict[str, Reader]
+    refusals: dict[str, str]
+
+    def targets_of(self, name: str) -> list[str]:
+        """The target of a name, or all targets of the component of a name that has none such."""
+        if any(name in reader.targets for reader in self.readers.values()):
+            return [name]
+        return list(self.readers[name].targets) if name in self.readers else []
+
+    def lines(self, targets: Sequence[str], *, with_refusals: bool = False) -> list[str]:
+        """What is read of the components that some targets are of, and why not of others, for the
+        user."""
+        found = [
+            f"'{name}': {reader.summary}"
+            for name, reader in self.readers.items()
+            if set(reader.targets) & set(targets)
+        ]
+        if with_refusals:
+            found += [f"not '{name}': {reason}" for name, reason in self.refusals.items()]
+        return found
 
 
-ADAPTERS: list[Callable[[Any], Reader | None]] = [predicts_structure]
-
-
-def find_reader(component: Any) -> Reader | None:
-    """The reader of the first adapter that knows the component."""
-    return next((reader for adapter in ADAPTERS if (reader := adapter(component))), None)
+def survey(nlp: Language) -> Survey:
+    """Ask all components of a pipeline whether they can teach."""
+    found = Survey({}, {})
+    for name in nlp.pipe_names:
+        try:
+            found.readers[name] = find_reader(nlp, name)
+        except CannotTeach as error:
+            found.refusals[name] = str(error)
+    return found
 
 
 def find_teachers(nlp: Language, components: Sequence[str] | None = None) -> list[str]:
-    """The components that teach, in the order of the pipeline: those named, or all that can.
+    """The names of what the components teach, in the order of the pipeline: of those named, or of
+    all that can teach.
 
-    Raises ValueError if one that is named is not in the pipeline or cannot teach, or if none can.
+    Mostly that is a component's own name. One that teaches several things has further names, which
+    can be given as well. Raises ValueError if one that is named is not in the pipeline
+    or cannot teach, or if none can.
     """
-    pipeline = dict(nlp.pipeline)
+    found = survey(nlp)
     described = ", ".join(nlp.pipe_names) or "none"
+    able = ", ".join(found.readers) or "none"
     for name in components or ():
-        if name not in pipeline:
-            raise ValueError(f"The teacher has no component '{name}'. Its components: {described}.")
-        if not find_reader(pipeline[name]):
+        if name in found.refusals:
             raise ValueError(
-                f"The component '{name}' of the teacher cannot teach: it does not predict a "
-                f"distribution that can be stored. Components of the teacher: {described}."
+                f"The component '{name}' of the teacher cannot teach: {found.refusals[name]}. "
+                f"Components that can: {able}."
             )
-    if components:
-        return [name for name in pipeline if name in components]
-    teachers = [name for name, component in pipeline.items() if _can_teach(component)]
-    if not teachers:
+        if not found.targets_of(name):
+            raise ValueError(f"The teacher has no component '{name}'. Its components: {described}.")
+    if not found.readers:
+        reasons = "; ".join(f"'{name}': {reason}" for name, reason in found.refusals.items())
         raise ValueError(
-            "No component of the teacher predicts a distribution that can be stored. "
-            f"Its components: {described}."
+            f"No component of the teacher can teach. Its components: {described}"
+            + (f" ({reasons})." if reasons else ".")
         )
-    return teachers
-
-
-def _can_teach(component: Any) -> bool:
-    with suppress(Exception):  # a component of anyone's, perhaps without labels, asked for nothing
-        return find_reader(component) is not None
-    return False
+    everything = [target for reader in found.readers.values() for target in reader.targets]
+    if not components:
+        return everything
+    chosen = {target for name in components for target in found.targets_of(name)}
+    return [target for target in everything if target in chosen]
 
 
 def fingerprint(nlp: Language) -> TeacherInfo:
@@ -123,32 +142,41 @@ class _Entry(Generic[PlaceT]):
 class TeacherReader:
     """Reads targets from a pipeline, batch by batch.
 
-    components: names of the components that teach (`find_teachers`).
-    teachers: their records, known once a batch has been read.
+    targets: names of what they teach (`find_teachers`).
+    teachers: the records of these, known once a batch has been read.
+    survey: what is read of each component, and why the others teach nothing.
     dropped: of those whose targets are less than they know and say how much it is, how much.
     """
 
-    def __init__(self, nlp: Language, components: Sequence[str], batch_size: int) -> None:
+    def __init__(self, nlp: Language, targets: Sequence[str], batch_size: int) -> None:
+        self.survey = survey(nlp)
         self.teachers: dict[str, Teacher] = {}
         self.dropped: dict[str, Dropped] = {}
         self._nlp = nlp
         self._batch_size = batch_size
+        self._targets = tuple(targets)
         self._readers = {
-            name: reader for name in components if (reader := find_reader(nlp.get_pipe(name)))
+            name: reader
+            for name, reader in self.survey.readers.items()
+            if set(reader.targets) & set(targets)
         }
         names = nlp.pipe_names
-        places = [names.index(name) for name in components]
+        places = [names.index(name) for name in self._readers]
         self._before = names[: min(places)]
         self._rest = names[min(places) : max(places) + 1]
 
     def describe(self) -> dict[str, Teacher]:
-        """The records of all components, without reading a document."""
-        return {name: _describe(reader([]), name) for name, reader in self._readers.items()}
+        """The records of all targets, without reading a document."""
+        found: dict[str, Teacher] = {}
+        for reader in self._readers.values():
+            structures = self._wanted(reader.read([], reader.predict([])))
+            found |= {name: _describe(structure, name) for name, structure in structures.items()}
+        return found
 
     def read(
         self, docs: Iterable[tuple[Doc, PlaceT]]
     ) -> Iterator[tuple[Doc, PlaceT, dict[str, np.ndarray]]]:
-        """Each document with the scores of every component, as in `Target.scores`.
+        """Each document with the scores of every target, as in `Target.scores`.
 
         docs: documents, each with its place, which is handed on and named in errors.
 
@@ -177,20 +205,31 @@ class TeacherReader:
     def _predict(self, name: str, batch: list[tuple[Doc, _Entry]]) -> None:
         """Read one component's scores into the entries of a batch."""
         docs = [doc for doc, _ in batch]
+        reader = self._readers[name]
         structure: Any = None
         try:
-            structure = self._readers[name](docs)
-            if name not in self.teachers:
-                self.teachers[name] = _describe(structure, name)
-            stored, dropped = kept_scores(structure)
+            prediction = reader.predict(docs)
+            for target, structure in self._wanted(reader.read(docs, prediction)).items():
+                self._keep(target, structure, name, batch)
         except SentenceError as error:
             number = _document_of(error.sentence, structure)
             raise _fault(name, *batch[number], str(error)) from error
-        if dropped is not None:
-            self.dropped.setdefault(name, Dropped()).add(dropped)
         if name != self._rest[-1]:
-            component: Any = self._nlp.get_pipe(name)
-            component.set_annotations(docs, structure)
+            reader.annotate(docs, prediction)
+
+    def _wanted(self, structures: Mapping[str, Readable]) -> dict[str, Readable]:
+        """Those of the targets that are asked for."""
+        return {name: found for name, found in structures.items() if name in self._targets}
+
+    def _keep(
+        self, target: str, structure: Readable, name: str, batch: list[tuple[Doc, _Entry]]
+    ) -> None:
+        """Store what a target is of the documents of a batch."""
+        if target not in self.teachers:
+            self.teachers[target] = _describe(structure, target)
+        stored, dropped = kept_scores(structure)
+        if dropped is not None:
+            self.dropped.setdefault(target, Dropped()).add(dropped)
         lengths = document_lengths(structure).tolist()
         for (doc, entry), scores, length in zip(batch, stored, lengths):
             if any(np.isnan(values).any() for values in _numbers(scores)):
@@ -201,7 +240,7 @@ class TeacherReader:
                     f"{entry.n_tokens}, now {length}. Remove that component from the teacher: "
                     "a student could not use its targets."
                 )
-            entry.scores[name] = scores
+            entry.scores[target] = scores
 
 
 def _document_of(sentence: int, structure: Any) -> int:
@@ -219,7 +258,7 @@ def _numbers(scores: np.ndarray) -> list[np.ndarray]:
     return [scores[name] for name in scores.dtype.names if scores.dtype[name].kind == "f"]
 
 
-def _describe(structure: Distribution | Sentences, name: str) -> Teacher:
+def _describe(structure: Readable, name: str) -> Teacher:
     teacher = describe(structure, name)
     for table, values in teacher.tables.items():
         if np.isnan(values).any():

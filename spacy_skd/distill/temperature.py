@@ -10,6 +10,7 @@ from functools import singledispatch
 from typing import Any, Literal, TypeAlias
 
 from ..structures import (
+    Candidates,
     FlatSpans,
     HeadSelection,
     LabelTrees,
@@ -20,7 +21,6 @@ from ..structures import (
 )
 from ..structures.base import Floats2d, Floats3d, array_module
 from .arcs import recast
-from .parts import Distribution
 
 Scope: TypeAlias = Literal["global", "local"]
 SCOPES: tuple[Scope, ...] = ("global", "local")
@@ -34,10 +34,11 @@ def check_temperature(temperature: float, scope: str = "global") -> None:
         raise ValueError(f"The temperature_scope is one of {', '.join(SCOPES)}, not '{scope}'.")
 
 
-def temper(structure: Distribution, temperature: float) -> Distribution:
-    """The distribution whose scores are divided by a temperature.
+def temper(structure: Any, temperature: float) -> Any:
+    """The distribution (`AnyTeacher`) whose scores are divided by a temperature.
 
-    Of arcs with relations, both are: the heads, and the relations given the heads.
+    Of arcs with relations, both are: the heads, and the relations given the heads. Of candidates,
+    the logarithms of their weights.
     """
     return structure if temperature == 1.0 else _tempered(structure, temperature)
 
@@ -92,6 +93,11 @@ def _tempered_trees(structure: SpanningTree, temperature: float) -> SpanningTree
     return SpanningTree(structure.scores / temperature, structure.projective, **rest)
 
 
+@_tempered.register
+def _tempered_candidates(structure: Candidates, temperature: float) -> Candidates:
+    return structure.with_log_weights(structure.log_weights / temperature)
+
+
 def _rest(structure: Any) -> dict[str, Any]:
     return {
         "lengths": structure.lengths,
@@ -118,12 +124,19 @@ def temper_marginals(marginals: Any, temperature: float) -> Any:
     return tempered / array_module(tempered).where(total > 0, total, 1)
 
 
-def temper_pairs(teacher: LinearChain, temperature: float) -> tuple[Floats2d, Floats3d]:
+def temper_pairs(
+    teacher: LinearChain | Candidates, temperature: float
+) -> tuple[Floats2d, Floats3d]:
     """A chain's marginals of tokens (N, L) and of pairs (N, L, L), tempered at each position.
 
     A token's are the sums of its pair's with the token before; only a sentence's first token, which
     has none, is tempered by itself.
     """
+    if isinstance(teacher, Candidates):
+        raise ValueError(
+            "A local temperature needs pairs of labels position by position for a CRF, which a "
+            "teacher of candidates does not give. Set temperature_scope = 'global'."
+        )
     pairs = temper_marginals(teacher.pair_marginals(), temperature)
     tokens = pairs.sum(axis=1)
     first = teacher.packing.first_tokens

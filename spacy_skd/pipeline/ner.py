@@ -12,7 +12,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import Config, Model
 
-from ..distill.annotation import MISSING
+from ..distill.annotation import MISSING, mark_unknown, without_wide
 from ..distill.objectives import Objective
 from ..structures import LocalSpans, biluo_labels, entity_labels
 from ..structures.biluo import is_biluo
@@ -344,25 +344,6 @@ class EntityRecognizer(StructuredPipe):
             f"'{self.name}' does not know (it knows {', '.join(self.labels)}). Remove the label "
             "from the data, or train a new component on all the labels."
         )
-
-
-def without_wide(annotation: np.ndarray, max_width: int) -> np.ndarray:
-    """BILUO columns in which the tokens of wider entities count as not annotated."""
-    position = np.where(annotation > 0, (annotation - 1) % 4, -1)
-    firsts, lasts = np.flatnonzero(position == 0), np.flatnonzero(position == 2)
-    for first, last in zip(firsts.tolist(), lasts.tolist()):
-        if last - first >= max_width:
-            annotation[first : last + 1] = MISSING
-    return annotation
-
-
-def mark_unknown(annotation: np.ndarray, unknown: np.ndarray) -> None:
-    """Mark all spans (n, W) with a token of which nothing is known (n,) as not annotated."""
-    annotation[unknown] = MISSING  # also what sticks out, so that nothing is left of a raw document
-    counts = np.concatenate([[0], np.cumsum(unknown)])
-    for width in range(min(annotation.shape[1], len(unknown))):
-        touched = counts[width + 1 :] > counts[: len(unknown) - width]
-        annotation[: len(unknown) - width, width][touched] = MISSING
 
 
 def _preset_tokens(doc: Doc) -> np.ndarray | None:

@@ -16,8 +16,10 @@ from thinc.api import Config, Model
 
 from ..distill.annotation import MISSING
 from ..distill.arc_targets import best_arcs, opening_tokens, sentence_targets
+from ..distill.attached import get_target
+from ..distill.matching import check_same_labels
 from ..distill.objectives import Objective
-from ..distill.targets import Target, get_target
+from ..distill.targets import Target
 from ..layers import sentence_lengths, tags_of
 from ..structures import HeadSelection, LabelTrees, Sentences, SpanningTree
 from ..structures.base import Ints1d, to_host
@@ -274,18 +276,21 @@ class Parser(StructuredPipe):
         number = {label: column for column, label in enumerate(self.cfg["labels"])}
         return np.asarray([number.get(label, MISSING) for label in labels])
 
-    def targets_of(self, examples: Sequence[Example], structure: Any) -> list[Target | None]:
+    def targets_of(self, examples: Sequence[Example], structure: Any) -> list[list[Target]]:
         counts = self._n_sentences(structure.lengths, [example.predicted for example in examples])
         lengths = np.split(to_host(structure.lengths), np.cumsum(counts)[:-1])
-        targets: list[Target | None] = []
+        targets: list[list[Target]] = []
         for example, of_sentences in zip(examples, lengths):
-            target = self.target_of(example)
-            if target is None:
-                targets.extend([None] * len(of_sentences))
-                continue
-            pieces = sentence_targets(target, of_sentences.tolist(), joined=self._finds_sentences)
-            self._warn_of_other_sentences(example.reference, pieces)
-            targets.extend(pieces)
+            found: list[list[Target]] = [[] for _ in of_sentences]
+            for target in self.targets_of_document(example):
+                pieces = sentence_targets(
+                    target, of_sentences.tolist(), joined=self._finds_sentences
+                )
+                self._warn_of_other_sentences(example.reference, pieces)
+                for of_sentence, piece in zip(found, pieces):
+                    if piece is not None:
+                        of_sentence.append(piece)
+            targets.extend(found)
         return targets
 
     def _warn_of_other_sentences(self, doc: Doc, pieces: Sequence[Target | None]) -> None:
@@ -352,7 +357,7 @@ class Parser(StructuredPipe):
     def check_labels(self, target: Target) -> None:
         # A student that labels tokens learns of the teacher's arcs those that it has labels for.
         if not self.labels_tokens:
-            super().check_labels(target)
+            check_same_labels(target.teacher.labels, self.labels, self.name)
 
     def _best_tree(self, doc: Doc, lengths: Ints1d) -> tuple[Ints1d, Ids1d]:
         """What the teacher takes for each token's head and relation, where there is no gold."""

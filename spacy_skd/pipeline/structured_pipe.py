@@ -13,10 +13,11 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, Ragged, set_dropout_rate
 
+from ..distill.attached import get_targets
+from ..distill.matching import check_known_labels
 from ..distill.objectives import Objective
 from ..distill.parts import Distribution, Parts
-from ..distill.projection import check_same_labels
-from ..distill.targets import Target, get_target
+from ..distill.targets import Target
 from ..layers import get_labels, set_labels
 from ..structures import SentenceError
 
@@ -174,23 +175,23 @@ class StructuredPipe(TrainablePipe):
         except ValueError as error:
             raise ValueError(f"Component '{self.name}': {error}") from error
 
-    def target_of(self, example: Example) -> Target | None:
-        """What the teacher left for a document; ValueError if it does not fit the component."""
-        target = get_target(example.reference, self.name)
-        if target is None:
-            return None
-        self.check_labels(target)
-        if len(target) != len(example.predicted):
-            raise ValueError(
-                f"The teacher's target for component '{self.name}' has {len(target)} tokens, "
-                f"{name_of(example.predicted)} has {len(example.predicted)}. Student and teacher "
-                "have to see the same tokens: use the reader spacy-skd.DistillCorpus.v1."
-            )
-        return target
+    def targets_of_document(self, example: Example) -> list[Target]:
+        """What teachers left for a document; ValueError if it does not fit the component."""
+        targets = get_targets(example.reference, self.name)
+        for target in targets:
+            self.check_labels(target)
+            if len(target) != len(example.predicted):
+                raise ValueError(
+                    f"The teacher's target for component '{self.name}' has {len(target)} tokens, "
+                    f"{name_of(example.predicted)} has {len(example.predicted)}. Student and "
+                    "teacher have to see the same tokens: use the reader "
+                    "spacy-skd.DistillCorpus.v1."
+                )
+        return targets
 
     def check_labels(self, target: Target) -> None:
-        """Raise ValueError for a target with other labels than the component's."""
-        check_same_labels(self.labels_of_columns(target.teacher.labels), self.labels, self.name)
+        """Raise ValueError for a target with labels that the component does not have."""
+        check_known_labels(self.labels_of_columns(target.teacher.meant), self.labels, self.name)
 
     def initialize(
         self,
@@ -227,10 +228,10 @@ class StructuredPipe(TrainablePipe):
         known_teachers: set[int] = set()
         for example in examples:
             found.update(self.labels_of(example.reference))
-            target = get_target(example.reference, self.name)
-            if target is not None and id(target.teacher) not in known_teachers:
-                known_teachers.add(id(target.teacher))
-                found.update(self.labels_of_columns(target.teacher.labels))
+            for target in get_targets(example.reference, self.name):
+                if id(target.teacher) not in known_teachers:
+                    known_teachers.add(id(target.teacher))
+                    found.update(self.labels_of_columns(target.teacher.meant))
         return found
 
     # --- what subclasses say
@@ -241,9 +242,9 @@ class StructuredPipe(TrainablePipe):
 
     def targets_of(
         self, examples: Sequence[Example], structure: Distribution
-    ) -> list[Target | None]:
-        """What the teacher left for each of the structure's sentences."""
-        return [self.target_of(example) for example in examples]
+    ) -> list[list[Target]]:
+        """What teachers left for each of the structure's sentences."""
+        return [self.targets_of_document(example) for example in examples]
 
     def doc_of(self, sentence: int, docs: Sequence[Doc]) -> Doc:
         """The document of a batch that one of the structure's sentences is in."""

@@ -201,6 +201,16 @@ class Candidates:
         weights = self._split(self.log_weights)
         return Candidates(outputs, weights, labels, lengths=self.lengths, n_labels=n_labels)
 
+    def with_log_weights(self, log_weights: Floats1d) -> Candidates:
+        """The same outputs with other log-weights, those of all candidates one after another."""
+        return Candidates(
+            self.outputs,
+            self._split(log_weights),
+            self.labels,
+            lengths=self.lengths,
+            n_labels=self._n_labels,
+        )
+
     @cached_property
     def _weights(self) -> Floats1d:
         """The probabilities of all candidates, sentence after sentence, (C,)."""

@@ -1,7 +1,7 @@
 """`spacy-skd.DistillCorpus.v1`: gold and raw documents, each joined with its teacher's targets."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import islice
 from pathlib import Path
@@ -11,18 +11,17 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..distill.manifest import TeacherInfo
-from ..distill.store import TargetStore
-from ..distill.targets import USER_DATA_KEY, Teacher, set_target
+from ..distill.attached import copy_targets
 from .documents import Source, find_files, plain_copy, read_annotated, read_sources
+from .gold_labels import GoldLabels
 from .splitting import split_doc, split_sentences
+from .stores import GOLD, LabelMap, Stores, Weights, check_weight
 
 Paths = str | Path | Sequence[str | Path] | None
 Augmenter = Callable[[Language, Example], Iterable[Example]]
 ItemT = TypeVar("ItemT")
 
 READER = "spacy-skd.DistillCorpus.v1"
-N_WORDS = 8  # of a document in an error
 
 
 def make_distill_corpus(
@@ -36,6 +35,10 @@ def make_distill_corpus(
     buffer_size: int = 10_000,
     seed: int = 0,
     require_targets: bool = True,
+    ensemble: bool = False,
+    target_weights: list[float] | dict[str, float] | None = None,
+    label_map: dict[str, dict[str, str | None]] | None = None,
+    gold_labels: dict[str, list[str]] | None = None,
     augmenter: Augmenter | None = None,
 ) -> "DistillCorpus":
     """Construct the corpus reader `spacy-skd.DistillCorpus.v1`; see `DistillCorpus`."""
@@ -50,6 +53,10 @@ def make_distill_corpus(
         buffer_size=buffer_size,
         seed=seed,
         require_targets=require_targets,
+        ensemble=ensemble,
+        target_weights=target_weights,
+        label_map=label_map,
+        gold_labels=gold_labels,
         augmenter=augmenter,
     )
 
@@ -63,8 +70,8 @@ class DistillCorpus:
     path: documents with annotation, a `.spacy` file or a folder of them.
     raw: documents of which only words and spaces are used: `.spacy`, `.txt` (one text a line),
         `.jsonl` (with "text"), folders of them, or a list of these. Their annotation is missing.
-    targets: stores of targets (`spacy skd annotate`). A component's targets are taken from the
-        first store that has them. Without a store it is a plain corpus.
+    targets: stores of targets (`spacy skd annotate`), or folders of stores. Of several stores of
+        one teacher, the first is taken that has the document. Without a store it is a plain corpus.
     max_length: longer documents are split, at the ends of sentences if possible, and never within
         an entity or span; nothing is left out. 0 for no limit.
     limit: use only the first so many documents. 0 for no limit.
@@ -73,8 +80,16 @@ class DistillCorpus:
         `buffer_size`, so no more are in memory when the corpus is streamed (max_epochs = -1).
     buffer_size: examples in the shuffle buffer.
     seed: of the shuffling; the same seed gives the same orders.
-    require_targets: raise ValueError for a document without targets. If False, it is used with
-        its annotation alone.
+    require_targets: raise ValueError for a document without targets, from whichever store. If
+        False, it is used with its annotation alone.
+    ensemble: let several teachers teach one document. If False, that is an error: ValueError.
+    target_weights: how much the stores count in an ensemble, one number for each of `targets` or by
+        the names of the stores' folders; by default all alike. Under "gold", `gold_labels`.
+    label_map: by component, the student's label for labels of the teachers; "" or null for none of
+        them (`distill.meaning.relabelled`). ValueError for labels that nobody has.
+    gold_labels: by component (skd_ner, of doc.ents), the labels that gold documents are annotated
+        with. Of all others the annotation says nothing, and does not deny them. It then counts as a
+        target beside those of the teachers, and an objective's teacher_weight does not matter.
     augmenter: as in spacy.Corpus.v1. An augmented example keeps the targets of the original if it
         has as many tokens.
 
@@ -94,6 +109,10 @@ class DistillCorpus:
         buffer_size: int = 10_000,
         seed: int = 0,
         require_targets: bool = True,
+        ensemble: bool = False,
+        target_weights: Weights = None,
+        label_map: LabelMap | None = None,
+        gold_labels: Mapping[str, Sequence[str]] | None = None,
         augmenter: Augmenter | None = None,
     ) -> None:
         self.gold = _as_paths(path)
@@ -106,8 +125,14 @@ class DistillCorpus:
         self.buffer_size = buffer_size
         self.seed = seed
         self.require_targets = require_targets
+        self.ensemble = ensemble
+        self.target_weights = target_weights
+        self.label_map = label_map
         self.augmenter = augmenter
-        self._stores: list[TargetStore] | None = None
+        by_name = target_weights if isinstance(target_weights, Mapping) else {}
+        gold_weight = check_weight("gold annotation", by_name.get(GOLD, 1.0))
+        self.gold_labels = GoldLabels(gold_labels or {}, gold_weight)
+        self._opened: Stores | None = None
         self._passes = 0
         if not self.gold and not self.raw:
             raise ValueError("The corpus reads nothing: give a path, raw documents or both.")
@@ -123,8 +148,7 @@ class DistillCorpus:
 
         Raises ValueError if the stores hold targets for no component of the pipeline.
         """
-        self._begin(nlp)
-        references = self._references(nlp)
+        references = self._references(nlp, self._begin(nlp))
         if self.shuffle:
             generator = random.Random(f"{self.seed} {self._passes}")
             references = shuffled(references, self.buffer_size, generator)
@@ -132,12 +156,18 @@ class DistillCorpus:
         for reference in references:
             yield from self._examples(nlp, reference)
 
-    def _begin(self, nlp: Language) -> None:
-        """Open the stores, and tell components that are resumed how long the run is: spaCy
-        initialises only new ones."""
-        if self._stores is None:
-            self._stores = open_stores(self.targets)
-        taught = {name for store in self._stores for name in store.teachers}
+    def _begin(self, nlp: Language) -> Stores:
+        """The stores. Components that are resumed are told how long the run is: spaCy initialises
+        only new ones."""
+        stores = self._opened = self._opened or Stores(
+            self.targets,
+            ensemble=self.ensemble,
+            weights=self.target_weights,
+            label_map=self.label_map,
+        )
+        stores.check_labels(nlp)
+        self.gold_labels.check(nlp)
+        taught = stores.components
         names = nlp.component_names
         if taught and names and not taught.intersection(names):
             raise ValueError(
@@ -150,17 +180,21 @@ class DistillCorpus:
             # Components of others may have an objective of another kind.
             if objective is not None and not getattr(objective, "started", True):
                 objective.start(nlp.config.interpolate()["training"]["max_steps"])
+        return stores
 
-    def _references(self, nlp: Language) -> Iterator[Doc]:
+    def _references(self, nlp: Language, stores: Stores) -> Iterator[Doc]:
         """Reference documents with their targets, split."""
         documents = merge(
             self._read_gold(nlp), self._read_raw(nlp), key=lambda item: item[0].progress
         )
         for source, doc in islice(documents, self.limit or None):
-            self._attach(source, doc)
+            stores.attach(source, doc, required=self.require_targets)
             sentences = split_sentences(doc) if self.gold_preproc else [doc]
-            for piece in sentences:
-                yield from split_doc(piece, self.max_length) if self.max_length else [piece]
+            for sentence in sentences:
+                pieces = split_doc(sentence, self.max_length) if self.max_length else [sentence]
+                for piece in pieces:
+                    self.gold_labels.attach(piece)
+                    yield piece
 
     def _read_gold(self, nlp: Language) -> Iterator[tuple[Source, Doc]]:
         return read_annotated(find_files(self.gold, (".spacy",)), nlp.vocab)
@@ -171,40 +205,15 @@ class DistillCorpus:
             if len(doc):
                 yield source, doc
 
-    def _attach(self, source: Source, doc: Doc) -> None:
-        """Attach the document's targets from the stores."""
-        assert self._stores is not None
-        found = [store.get(doc) for store in self._stores]
-        for targets in reversed(found):
-            for target in (targets or {}).values():
-                set_target(doc, target)
-        if self.require_targets:
-            there = {name for targets in found for name in targets or ()}
-            for store in self._stores:
-                if not there.issuperset(store.teachers):
-                    raise ValueError(_explain(store, source, doc))
-
     def _examples(self, nlp: Language, reference: Doc) -> Iterator[Example]:
         example = Example(plain_copy(reference, nlp.vocab), reference)
         if self.augmenter is None:
             yield example
             return
         for augmented in self.augmenter(nlp, example):
-            if len(augmented.reference) == len(reference) and USER_DATA_KEY in reference.user_data:
-                augmented.reference.user_data[USER_DATA_KEY] = reference.user_data[USER_DATA_KEY]
+            if len(augmented.reference) == len(reference):
+                copy_targets(reference, augmented.reference)
             yield augmented
-
-
-def open_stores(paths: Iterable[Path]) -> list[TargetStore]:
-    """Stores to read from. Those of one teacher share its records, so that targets batch well."""
-    stores = [TargetStore(path) for path in paths]
-    records: dict[tuple[TeacherInfo, str], Teacher] = {}
-    for store in stores:
-        store.teachers = {
-            name: records.setdefault((store.teacher, name), teacher)
-            for name, teacher in store.teachers.items()
-        }
-    return stores
 
 
 def shuffled(items: Iterable[ItemT], buffer_size: int, generator: random.Random) -> Iterator[ItemT]:
@@ -217,23 +226,6 @@ def shuffled(items: Iterable[ItemT], buffer_size: int, generator: random.Random)
         yield item
     generator.shuffle(buffer)
     yield from buffer
-
-
-def _explain(store: TargetStore, source: Source, doc: Doc) -> str:
-    """Why a document has no targets, and what to do."""
-    words = " ".join(token.text for token in doc[:N_WORDS])
-    if len(doc) > N_WORDS:
-        words += " …"
-    if store.has_text(doc):
-        return (
-            f"{source} ({words!r}) is in the store {store.path} with other tokens. Annotate this "
-            "file itself, or make the documents with the teacher's tokenizer."
-        )
-    return (
-        f"{source} ({words!r}) is not in the store {store.path}, which was made from other text. "
-        f"Run `python -m spacy skd annotate` on {source.path} with the same --output to add it, or "
-        "set require_targets = false to train on it without the teacher."
-    )
 
 
 def _as_paths(paths: Paths) -> list[Path]:

@@ -23,6 +23,8 @@ class Source:
     number: line or document number in the file, from 1.
     progress: the part of all input, from 0 to 1, that has been read with this document.
     sent_starts: whether each word begins a sentence, as far as that is annotated.
+    attribute: what the document says of the attribute that was asked for (`read_sources`), if
+        anything.
     """
 
     path: Path
@@ -32,15 +34,19 @@ class Source:
     words: list[str] | None = None
     spaces: list[bool] | None = None
     sent_starts: list[bool | None] | None = None
+    attribute: str | None = None
 
     def __str__(self) -> str:
         unit = "line" if self.words is None else "document"
         return f"{self.path}, {unit} {self.number}"
 
-    def make_doc(self, nlp: Language, *, with_sentences: bool = False) -> Doc:
+    def make_doc(
+        self, nlp: Language, *, with_sentences: bool = False, tokenizer: Language | None = None
+    ) -> Doc:
         """The document without any annotation; texts are tokenised by the pipeline.
 
         with_sentences: keep the boundaries of sentences, if it has any.
+        tokenizer: another pipeline that tokenises texts.
 
         Raises ValueError, naming file and line, for a text that is too long for spaCy.
         """
@@ -52,7 +58,9 @@ class Source:
                 f"{self}, has {len(self.text):,} characters, more than the {nlp.max_length:,} that "
                 "spaCy takes at once (nlp.max_length). Divide the text into several."
             )
-        return nlp.make_doc(self.text)
+        if tokenizer is None:
+            return nlp.make_doc(self.text)
+        return plain_copy(tokenizer.make_doc(self.text), nlp.vocab)
 
 
 def plain_copy(doc: Doc, vocab: Vocab) -> Doc:
@@ -84,9 +92,12 @@ def find_files(paths: Iterable[Path | str], suffixes: Sequence[str] = SUFFIXES) 
     return files
 
 
-def read_sources(files: Sequence[Path]) -> Iterator[Source]:
+def read_sources(files: Sequence[Path], attribute: str | None = None) -> Iterator[Source]:
     """The documents of files in order, without annotation but the boundaries of sentences; those
     without any text are left out.
+
+    attribute: name of what the documents are asked for: of JSON a key, or a key of its "meta"; of
+        `.spacy` files a key of `doc.user_data` or an extension `doc._`.
 
     Raises ValueError, naming file and line, for what cannot be read.
     """
@@ -94,13 +105,22 @@ def read_sources(files: Sequence[Path]) -> Iterator[Source]:
         if path.suffix == ".spacy":
             for number, done, doc in _read_docbin(path, Vocab(), start, share):
                 words, spaces = _words_and_spaces(doc)
-                starts = _sent_starts(doc)
-                yield Source(path, number, done, words=words, spaces=spaces, sent_starts=starts)
+                yield Source(
+                    path,
+                    number,
+                    done,
+                    words=words,
+                    spaces=spaces,
+                    sent_starts=_sent_starts(doc),
+                    attribute=_attribute_of_doc(doc, attribute),
+                )
         else:
             for number, done, line in _read_lines(path, start, share):
-                text = _text_of(path, number, line) if path.suffix == ".jsonl" else line
+                record = _record_of(path, number, line) if path.suffix == ".jsonl" else line
+                text = record if isinstance(record, str) else record["text"]
                 if text:
-                    yield Source(path, number, done, text)
+                    said = _attribute_of_record(record, attribute)
+                    yield Source(path, number, done, text, attribute=said)
 
 
 def read_annotated(files: Sequence[Path], vocab: Vocab) -> Iterator[tuple[Source, Doc]]:
@@ -157,8 +177,25 @@ def _read_lines(path: Path, start: float, share: float) -> Iterator[tuple[int, f
             yield number, start + share * position / size, text.rstrip("\r\n")
 
 
-def _text_of(path: Path, number: int, line: str) -> str:
-    """The text of a line of JSON; empty lines have none."""
+def _attribute_of_doc(doc: Doc, name: str | None) -> str | None:
+    """What a document says of an attribute: in doc.user_data, or as an extension that it was saved
+    with."""
+    data: dict[Any, Any] = doc.user_data
+    value = None if name is None else data.get(name, data.get(("._.", name, None, None)))
+    return None if value is None else str(value)
+
+
+def _attribute_of_record(record: Any, name: str | None) -> str | None:
+    """What a line says of an attribute, itself or in its "meta"; plain text says nothing."""
+    if name is None or not isinstance(record, dict):
+        return None
+    meta = record.get("meta")
+    value = record.get(name, meta.get(name) if isinstance(meta, dict) else None)
+    return None if value is None else str(value)
+
+
+def _record_of(path: Path, number: int, line: str) -> Any:
+    """A line of JSON, an object with a "text"; of empty lines an empty text."""
     if not line.strip():
         return ""
     try:
@@ -172,4 +209,4 @@ def _text_of(path: Path, number: int, line: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError as error:  # JSON can write half a character: "\ud800"
         raise ValueError(f'{path}, line {number}, has a broken "text": {error}') from error
-    return text
+    return record

@@ -9,7 +9,7 @@ from spacy.attrs import SENT_START
 from spacy.tokens import Doc, DocBin, Span
 
 from ..distill.arc_targets import opening_tokens
-from ..distill.targets import USER_DATA_KEY
+from ..distill.attached import all_targets, slice_targets
 from ..structures.base import Bools1d
 
 ATTRIBUTES: list[int | str] = list(DocBin().attrs)  # all annotation of tokens
@@ -61,7 +61,7 @@ def _sentence_starts(doc: Doc) -> Bools1d:
     if doc.has_annotation("SENT_START"):
         starts[:-1] = doc.to_array(SENT_START) == 1
         return starts
-    for target in doc.user_data.get(USER_DATA_KEY, {}).values():
+    for target in all_targets(doc):
         if target.teacher.has_arcs:
             starts[opening_tokens(target)] = True
     return starts
@@ -80,9 +80,5 @@ def _pieces(doc: Doc, starts: Iterator[int] | list[int]) -> Iterator[Doc]:
                 for s in group
                 if start <= s.start and s.end <= end
             ]
-        if USER_DATA_KEY in doc.user_data:
-            piece.user_data[USER_DATA_KEY] = {
-                name: target.slice(start, end)
-                for name, target in doc.user_data[USER_DATA_KEY].items()
-            }
+        slice_targets(doc, start, end, piece)
         yield piece

@@ -10,7 +10,8 @@ from spacy.scorer import Scorer
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_skd.distill.targets import Target, describe, set_target, stored_scores
+from spacy_skd.distill.attached import set_target
+from spacy_skd.distill.targets import Target, describe, stored_scores
 
 from .tiny import ENTITIES, TOK2VEC, blank, entity_example, model, train
 

@@ -4,7 +4,8 @@ import pytest
 import spacy
 from spacy.training import Example
 
-from spacy_skd.distill.targets import Target, describe, set_target, stored_scores
+from spacy_skd.distill.attached import set_target
+from spacy_skd.distill.targets import Target, describe, stored_scores
 
 from .tiny import ENTITIES, blank, entities_of, entity_examples, predictions, train
 

@@ -8,7 +8,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from spacy_skd.distill.arc_targets import sentence_targets
-from spacy_skd.distill.targets import Target, describe, get_target, set_target, stored_scores
+from spacy_skd.distill.attached import get_target, set_target
+from spacy_skd.distill.targets import Target, describe, stored_scores
 from spacy_skd.training.splitting import split_doc
 
 from .test_parser import GOLD, TEXTS, blank, trained
@@ -97,9 +98,9 @@ def test_a_sentence_that_the_teacher_did_not_see_has_no_target():
     component = nlp.get_pipe("parser")
     structure, _ = component.model.begin_update([cut.predicted])
     with pytest.warns(UserWarning, match=r"2 of the 2 sentences.*the teacher saw other sentences"):
-        assert component.targets_of([cut], structure) == [None, None]
+        assert component.targets_of([cut], structure) == [[], []]
     whole, _ = component.model.begin_update([Doc(nlp.vocab, words=words)])
-    [target] = component.targets_of([example], whole)
+    [[target]] = component.targets_of([example], whole)
     assert len(target) == len(words)
     assert np.isfinite(component.update([cut], sgd=False)["parser"])
 

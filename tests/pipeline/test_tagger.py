@@ -5,7 +5,8 @@ import pytest
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_skd.distill.targets import Target, describe, set_target, stored_scores
+from spacy_skd.distill.attached import set_target
+from spacy_skd.distill.targets import Target, describe, stored_scores
 from spacy_skd.structures import LinearChain
 
 from .conftest import copy_of, trained_tagger

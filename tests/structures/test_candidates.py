@@ -265,3 +265,10 @@ def test_arguments_that_do_not_fit():
         candidates.log_prob(np.array([0, 1, 1]))
     with pytest.raises(ValueError, match="k should be"):
         candidates.topk(0)
+
+
+def test_other_weights_for_the_same_outputs():
+    candidates = Candidates([[[0], [1]], [[1]]], [[0.0, 1.0], [2.0]], ["A", "B"])
+    found = candidates.with_log_weights(np.asarray([1.0, 0.0, 5.0]))
+    assert found.outputs == candidates.outputs and found.labels == candidates.labels
+    np.testing.assert_allclose(found.log_partition(), [np.logaddexp(1, 0), 5])

@@ -9,9 +9,10 @@ import numpy as np
 from ...structures import ChainMarginals, HeadSelection, LinearChain, Token
 from ...structures.base import Floats1d, Floats2d, array_module
 from ..arcs import without_tree
+from ..attached import group_by_teacher
 from ..parts import ARCS, Distribution, Parts, scores_of, spread
 from ..projection import condition, match_labels
-from ..targets import Target, collate, group_by_teacher
+from ..targets import Target, collate
 from ..temperature import temper
 
 

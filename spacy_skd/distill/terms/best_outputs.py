@@ -28,6 +28,9 @@ def best_outputs(
     only trees without crossing arcs.
     """
     targets, teacher = lesson.targets, lesson.teacher
+    are_sets = isinstance(teacher, SPANS) or (
+        isinstance(teacher, Candidates) and teacher.are_sets()
+    )
     key = ("best outputs", k, temperature, type(teacher).__name__, projective, teacher.labels)
     unknown = [number for number, target in enumerate(targets) if key not in target.kept]
     if unknown:
@@ -38,7 +41,7 @@ def best_outputs(
             found = asked.topk(k)
         for number, scored in zip(unknown, found):
             outputs: Any = [output for output, _ in scored]
-            if not isinstance(teacher, SPANS):
+            if not are_sets:
                 outputs = np.asarray(outputs, dtype="int16")
             log_probs = np.asarray([log_prob for _, log_prob in scored])
             targets[number].kept[key] = outputs, log_probs

@@ -1,0 +1,214 @@
+"""The stores that a corpus reader takes its targets from: which teachers, with which weights and
+labels, teach a document."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from ..distill.attached import add_target
+from ..distill.manifest import MANIFEST, TeacherInfo
+from ..distill.meaning import labels_of, relabelled
+from ..distill.store import TargetStore
+from ..distill.targets import Target, Teacher
+from .documents import Source
+
+Weights: TypeAlias = Sequence[float] | Mapping[str, float] | None
+LabelMap: TypeAlias = Mapping[str, Mapping[str, str | None]]
+
+GOLD = "gold"  # how weights call gold annotation of some labels
+N_WORDS = 8  # of a document in an error
+
+
+class Stores:
+    """Targets of one teacher, of several that have divided the documents, or of an ensemble.
+
+    paths: stores, or folders of stores.
+    ensemble: whether several teachers may teach one component the same document.
+    weights: of the stores in an ensemble, one a path, or by the names of the stores' folders (1 for
+        those that are not named). How much of the sum of those that have a document counts.
+    label_map: by component, the student's labels for labels of the teachers, "" or None for none.
+
+    Raises FileNotFoundError or ValueError for what is no store, and ValueError for weights and
+    labels that do not fit the stores.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        ensemble: bool = False,
+        weights: Weights = None,
+        label_map: LabelMap | None = None,
+    ) -> None:
+        self.ensemble = ensemble
+        self.label_map = {
+            component: {theirs: ours or "" for theirs, ours in names.items()}
+            for component, names in (label_map or {}).items()
+        }
+        self.stores = open_stores(store for path in paths for store in stores_in(path))
+        self._weights = _weights_of(self.stores, paths, weights)
+        self._rename()
+
+    @property
+    def components(self) -> set[str]:
+        """The components that are taught."""
+        return {name for store in self.stores for name in store.teachers}
+
+    def attach(self, source: Source, doc: Doc, *, required: bool) -> None:
+        """Attach a document's targets.
+
+        Raises ValueError if it has none for one of the components, where they are required, and if
+        different teachers have read it, unless they are an ensemble.
+        """
+        found: dict[str, dict[TeacherInfo, tuple[TargetStore, Target]]] = {}
+        for store in self.stores:
+            for name, target in (store.get(doc) or {}).items():
+                found.setdefault(name, {}).setdefault(store.teacher, (store, target))
+        for name, by_teacher in found.items():
+            if len(by_teacher) > 1 and not self.ensemble:
+                raise ValueError(_too_many(name, [s for s, _ in by_teacher.values()], source, doc))
+            for store, target in by_teacher.values():
+                add_target(doc, replace(target, weight=self._weights[store.path]))
+        if required:
+            self._check_found(found, source, doc)
+
+    def _check_found(
+        self,
+        found: Mapping[str, Mapping[TeacherInfo, tuple[TargetStore, Target]]],
+        source: Source,
+        doc: Doc,
+    ) -> None:
+        """Raise ValueError if a component gets nothing from any store, and if teachers of an
+        ensemble have cut the text up in different ways."""
+        for name in sorted(self.components):
+            by_teacher = found.get(name, {})
+            without = [
+                store
+                for store in self.stores
+                if name in store.teachers and store.teacher not in by_teacher
+            ]
+            if not by_teacher or (self.ensemble and any(s.has_text(doc) for s in without)):
+                raise ValueError(_explain(without, source, doc, several=len(self.stores) > 1))
+
+    def check_labels(self, nlp: Language) -> None:
+        """Raise ValueError if labels are mapped onto some that a component does not have, as far as
+        it has its labels already."""
+        for name, names in self.label_map.items():
+            known = getattr(nlp.get_pipe(name), "labels", ()) if name in nlp.component_names else ()
+            unknown = sorted(set(names.values()) - {""} - set(known))
+            if known and unknown:
+                raise ValueError(
+                    f"label_map maps labels of '{name}' onto {', '.join(unknown)}, but the "
+                    f"component has only {', '.join(known)}. Map them onto these, or give it the "
+                    f"labels in [initialize.components.{name}]."
+                )
+
+    def _rename(self) -> None:
+        for component, names in self.label_map.items():
+            teachers = [s.teachers[component] for s in self.stores if component in s.teachers]
+            theirs = sorted({label for teacher in teachers for label in labels_of(teacher)})
+            unknown = sorted(set(names) - set(theirs))
+            if unknown:
+                raise ValueError(
+                    f"label_map renames {', '.join(unknown)} of '{component}', which no teacher "
+                    f"knows. Labels of the teachers: {', '.join(theirs) or 'none'}."
+                )
+            renamed = {id(teacher): relabelled(teacher, names) for teacher in teachers}
+            for store in self.stores:
+                if component in store.teachers:
+                    teacher = renamed[id(store.teachers[component])]
+                    store.teachers = {**store.teachers, component: teacher}
+
+
+def stores_in(path: Path) -> list[Path]:
+    """A store, or the stores in a folder that is none itself."""
+    if (path / MANIFEST).exists() or not path.is_dir():
+        return [path]
+    inner = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    return inner if any((store / MANIFEST).exists() for store in inner) else [path]
+
+
+def open_stores(paths: Iterable[Path]) -> list[TargetStore]:
+    """Stores to read from. Those of one teacher share its records, so that targets batch well."""
+    stores = [TargetStore(path) for path in paths]
+    records: dict[tuple[TeacherInfo, str], Teacher] = {}
+    for store in stores:
+        store.teachers = {
+            name: records.setdefault((store.teacher, name), teacher)
+            for name, teacher in store.teachers.items()
+        }
+    return stores
+
+
+def check_weight(name: object, weight: float) -> float:
+    """A weight of a teacher; ValueError unless it is a number above 0."""
+    if not 0 < weight < float("inf"):
+        raise ValueError(f"The target_weight of {name} has to be a number above 0, not {weight}.")
+    return float(weight)
+
+
+def _weights_of(
+    stores: Sequence[TargetStore], paths: Sequence[Path], weights: Weights
+) -> dict[Path, float]:
+    """The weight of each store."""
+    if isinstance(weights, Mapping):
+        names = {store.path.name for store in stores}
+        unknown = sorted(set(weights) - names - {GOLD})
+        if unknown:
+            raise ValueError(
+                f"target_weights names {', '.join(unknown)}, but the stores are "
+                f"{', '.join(sorted(names)) or 'none'}."
+            )
+        by_path = {store.path: weights.get(store.path.name, 1.0) for store in stores}
+    elif weights is not None:
+        if len(weights) != len(paths):
+            raise ValueError(
+                f"There are {len(weights)} target_weights for {len(paths)} targets: give one each, "
+                "or weights by the names of the stores' folders."
+            )
+        by_path = {s: weight for path, weight in zip(paths, weights) for s in stores_in(path)}
+    else:
+        by_path = {store.path: 1.0 for store in stores}
+    return {path: check_weight(path, weight) for path, weight in by_path.items()}
+
+
+def _too_many(name: str, stores: Sequence[TargetStore], source: Source, doc: Doc) -> str:
+    return (
+        f"{source} ({_beginning(doc)!r}) has targets of '{name}' from several teachers: "
+        f"{_named(stores)}. Set ensemble = true if all of them are to teach it, or leave it out of "
+        "the documents of all but one."
+    )
+
+
+def _explain(stores: Sequence[TargetStore], source: Source, doc: Doc, *, several: bool) -> str:
+    """Why a document has no targets in any of some stores, and what to do."""
+    words = _beginning(doc)
+    with_text = [store for store in stores if store.has_text(doc)]
+    named = _named(with_text or stores) if several else str(stores[0].path)
+    if with_text:
+        return (
+            f"{source} ({words!r}) is in the store {named} with other tokens. Annotate this file "
+            "itself, or let one tokenizer make the documents of teacher and student: the teacher's "
+            "tokenizer, or any that `spacy skd annotate --tokenizer` names."
+        )
+    where = f"the store {named}" if len(stores) == 1 else f"any of the stores {named}"
+    made = "which was" if len(stores) == 1 else "which were"
+    return (
+        f"{source} ({words!r}) is not in {where}, {made} made from other text. "
+        f"Run `python -m spacy skd annotate` on {source.path} with the same --output to add it, or "
+        "set require_targets = false to train on it without the teacher."
+    )
+
+
+def _named(stores: Sequence[TargetStore]) -> str:
+    """Stores and their teachers."""
+    return ", ".join(f"{store.path} (teacher {store.teacher})" for store in stores)
+
+
+def _beginning(doc: Doc) -> str:
+    words = " ".join(token.text for token in doc[:N_WORDS])
+    return f"{words} …" if len(doc) > N_WORDS else words

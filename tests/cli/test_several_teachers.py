@@ -1,0 +1,169 @@
+"""Several teachers from the command line: who reads what, and a student of all of them."""
+
+import json
+
+import pytest
+import spacy
+from spacy.cli._util import app
+from spacy.tokens import Doc
+from typer.testing import CliRunner
+
+from spacy_skd.distill.store import TargetStore
+from spacy_skd.training.documents import read_sources
+from spacy_skd.training.routes import Routes
+
+from ..toy import sentences, toy_pipeline, write_docs
+from .test_distill import CONFIG, message
+
+GERMAN = ["Das alte Haus .", "Noch ein Satz ."]
+ENGLISH = ["The old house .", "One more sentence ."]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two teachers, and a text file of each language."""
+    toy_pipeline().to_disk(tmp_path / "german")
+    toy_pipeline(seed=1).to_disk(tmp_path / "english")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "news.de.txt").write_text("\n".join(GERMAN))
+    (tmp_path / "texts" / "en_news.txt").write_text("\n".join(ENGLISH))
+    return tmp_path
+
+
+def run(folder, command, *arguments, teachers=("de=german", "en=english")):
+    options = []
+    for teacher in teachers:
+        name, _, path = teacher.partition("=")
+        options += ["--teacher", f"{name}={folder / path}"]
+    words = ["skd", command, *map(str, arguments), *options, "--output", str(folder / "out")]
+    return CliRunner().invoke(app, words)
+
+
+def texts_in(store, texts):
+    nlp = spacy.blank("xx")
+    found = TargetStore(store)
+    return [text for text in texts if found.get(nlp.make_doc(text))], len(found)
+
+
+def test_each_teacher_reads_the_documents_of_its_language(folder):
+    result = run(folder, "annotate", folder / "texts")
+    assert result.exit_code == 0, result.output
+    assert texts_in(folder / "out" / "de", GERMAN + ENGLISH) == (GERMAN, 2)
+    assert texts_in(folder / "out" / "en", GERMAN + ENGLISH) == (ENGLISH, 2)
+    assert TargetStore(folder / "out" / "de").teacher != TargetStore(folder / "out" / "en").teacher
+    (folder / "texts" / "more.en.txt").write_text("Something new .")
+    result = run(folder, "annotate", folder / "texts")
+    assert "0 new documents" in message(result) and "1 new documents" in message(result)
+
+
+def test_an_ensemble_reads_everything(folder):
+    result = run(folder, "annotate", folder / "texts", "--ensemble")
+    assert result.exit_code == 0, result.output
+    for name in ("de", "en"):
+        assert texts_in(folder / "out" / name, GERMAN + ENGLISH) == (GERMAN + ENGLISH, 4)
+
+
+def routed(paths, **settings):
+    routes = Routes(["de", "en"], paths, **settings)
+    return [routes.teacher_of(source) for source in read_sources(routes.files, routes.by)]
+
+
+def test_what_a_document_says(tmp_path):
+    lines = [{"text": "a", "lang": "de"}, {"text": "b", "meta": {"lang": "en"}}, {"text": "c"}]
+    (tmp_path / "en.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    Doc.set_extension("lang", default=None, force=True)
+    nlp = spacy.blank("xx")
+    docs = [nlp.make_doc(text) for text in "def"]
+    docs[0].user_data["lang"] = "en"
+    docs[1]._.lang = "de"
+    write_docs(tmp_path / "docs.de.spacy", docs)
+    Doc.remove_extension("lang")
+    assert routed([tmp_path / "en.jsonl"]) == ["de", "en", "en"]
+    assert routed([tmp_path / "docs.de.spacy"]) == ["en", "de", "de"]
+
+
+@pytest.mark.parametrize(
+    "file, given, expected",
+    [
+        ("de.txt", "de.txt", "de"),
+        ("train-de.txt", ".", "de"),
+        ("en/train.txt", ".", "en"),
+        ("en/train.txt", "en/train.txt", "en"),
+        ("en/deeper/train.txt", "en", "en"),
+        ("en/deeper/train.txt", "en/deeper", None),
+        ("en/deeper/de.txt", ".", "de"),
+        ("de-en.txt", ".", None),
+        ("index.txt", ".", None),
+    ],
+)
+def test_what_a_file_is_named_after(tmp_path, file, given, expected):
+    path = tmp_path / "corpus" / file
+    path.parent.mkdir(parents=True)
+    path.write_text("text")
+    assert routed([tmp_path / "corpus" / given], skip_unknown=True) == [expected]
+
+
+def test_a_document_of_no_teacher(folder):
+    (folder / "texts" / "more.jsonl").write_text('{"text": "Bonjour", "lang": "fr"}\n')
+    result = run(folder, "annotate", folder / "texts")
+    assert result.exit_code == 1
+    assert "more.jsonl, line 1, has the lang 'fr', and no teacher has that name" in message(result)
+    assert "de, en" in message(result) and not (folder / "out").exists()
+    (folder / "texts" / "notes.txt").write_text("Hm .")
+    result = run(folder, "annotate", folder / "texts" / "notes.txt")
+    assert "notes.txt, line 1, does not say which teacher is to read it" in message(result)
+    result = run(folder, "annotate", folder / "texts", "--skip-unknown")
+    assert result.exit_code == 0, result.output
+    assert "2 documents are of no teacher" in message(result)
+
+
+@pytest.mark.parametrize(
+    "teachers, fault",
+    [
+        (["german"], "is given as NAME=PATH"),
+        (["a/b=german"], "is given as NAME=PATH"),
+        (["de=german", "de=english"], "two teachers of the name 'de'"),
+        (["de=german", "en=nobody"], "Can't find the teacher 'en'"),
+        (["de=german", "en=english", "fr=german"], "No document is for the teacher fr"),
+    ],
+)
+def test_teachers_that_cannot_be(folder, teachers, fault):
+    options = [word for teacher in teachers for word in ("--teacher", teacher)]
+    command = ["skd", "annotate", str(folder / "texts"), "--output", str(folder / "out")]
+    words = [word.replace("=", f"={folder}/") for word in options]
+    result = CliRunner().invoke(app, command + words)
+    assert result.exit_code == 1 and fault in message(result)
+    assert not (folder / "out").exists()
+
+
+def test_the_store_of_one_teacher_is_none_of_several(folder):
+    assert run(folder, "annotate", folder / "german", folder / "texts", teachers=[]).exit_code == 0
+    result = run(folder, "annotate", folder / "texts")
+    assert result.exit_code == 1
+    assert "is the store of one teacher" in message(result)
+
+
+def test_another_tokenizer(folder):
+    (folder / "texts" / "news.de.txt").write_text("Don't!")
+    result = run(folder, "annotate", folder / "texts", "--tokenizer", "en")
+    assert result.exit_code == 0, result.output
+    store = TargetStore(folder / "out" / "de")
+    assert store.get(spacy.blank("en").make_doc("Don't!"))
+    assert not store.get(spacy.blank("xx").make_doc("Don't!"))
+    result = run(folder, "annotate", folder / "texts", "--tokenizer", "nobody")
+    assert "no language and no pipeline 'nobody'" in message(result)
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_a_student_of_two_teachers(folder, ensemble):
+    (folder / "student.cfg").write_text(CONFIG)
+    write_docs(folder / "dev.spacy", [spacy.blank("xx").make_doc(sentences(1)[0])])
+    options = ["--raw", folder / "texts", "--dev", folder / "dev.spacy", "--training.max_steps", 2]
+    options += ["--ensemble"] if ensemble else ["--skip-unknown"]
+    if not ensemble:
+        (folder / "texts" / "more.jsonl").write_text('{"text": "Bonjour", "lang": "fr"}\n')
+    result = run(folder, "distill", folder / "student.cfg", *options)
+    assert result.exit_code == 0, result.output
+    student = spacy.load(folder / "out" / "model-last")
+    assert student.get_pipe("ner").labels == ("A",)
+    assert len(TargetStore(folder / "out" / "targets" / "en")) == (4 if ensemble else 2)

@@ -1,0 +1,535 @@
+"""What is read of components that are not of this package is what they say themselves."""
+
+import numpy as np
+import pytest
+import spacy
+from catalogue import REGISTRY
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from thinc.api import Model, Softmax_v2
+
+from spacy_skd.distill.adapters import CannotTeach, Reader, find_reader, teachers
+from spacy_skd.distill.adapters.spans import LEAST, MAX_WIDTH
+from spacy_skd.distill.adapters.tags import log_potentials
+from spacy_skd.distill.targets import describe, stored_scores
+from spacy_skd.distill.teachers import TeacherReader, find_teachers, survey
+from spacy_skd.structures import Token
+
+from .stock import (
+    COMPONENTS,
+    NER,
+    TAGGER,
+    TEXTS,
+    TOK2VEC,
+    docs_of,
+    examples,
+    stock_pipeline,
+)
+
+
+def read(nlp, name, docs):
+    """What is read of a component's only, or last, target."""
+    reader = find_reader(nlp, name)
+    return reader.read(docs, reader.predict(docs))[reader.targets[-1]]
+
+
+def pipeline_with_rules() -> Language:
+    nlp = spacy.blank("en")
+    patterns = [
+        {"label": "LOC", "pattern": "New York"},
+        {"label": "PER", "pattern": [{"ORTH": {"IN": ["Ada", "Bob"]}}]},
+        {"label": "CITY", "pattern": [{"ORTH": "York"}]},
+    ]
+    nlp.add_pipe("entity_ruler").add_patterns(patterns)
+    nlp.add_pipe("span_ruler", config={"spans_key": "found"}).add_patterns(patterns)
+    nlp.add_pipe("future_entity_ruler", config={"overwrite_ents": True}).add_patterns(patterns[:2])
+    return nlp
+
+
+# --- tags
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_potentials_are_those_of_the_softmax(rng, normalize):
+    layer = Softmax_v2(nO=5, nI=3, normalize_outputs=normalize, temperature=2.0).initialize()
+    layer.set_param("W", rng.normal(size=(5, 3)).astype("float32"))
+    model = Model("tagger", lambda *_: None, refs={"softmax": layer}, layers=[layer])
+    vectors = rng.normal(size=(4, 3)).astype("float32")
+    wanted = layer(vectors, is_train=True)[0]
+    found = Token(log_potentials(model, layer.predict(vectors)), [4]).marginals()
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    unknown = Model("tagger", lambda *_: None)
+    found = Token(log_potentials(unknown, layer.predict(vectors)), [4]).scores
+    assert np.allclose(np.exp(found).sum(axis=1), 1) == normalize
+
+
+def test_a_tagger_is_its_softmax():
+    nlp = stock_pipeline("tagger")
+    structure = read(nlp, "tagger", docs_of(nlp))
+    tagger = nlp.get_pipe("tagger")
+    assert structure.labels == tagger.labels
+    wanted = np.concatenate(tagger.model(docs_of(nlp), is_train=True)[0])
+    np.testing.assert_allclose(structure.marginals(), wanted, atol=1e-6)
+
+
+def test_a_morphologizer_teaches_parts_of_speech_and_features():
+    nlp = stock_pipeline("morphologizer")
+    docs = docs_of(nlp)
+    component, reader = nlp.get_pipe("morphologizer"), find_reader(nlp, "morphologizer")
+    found = reader.read(docs, reader.predict(docs))
+    assert list(found) == ["morphologizer", "morphologizer_pos"]
+    analyses = np.concatenate(component.model(docs, is_train=True)[0])
+    morph, pos = found.values()
+    gold = [example.reference for example in examples(nlp)]
+    for structure, attribute in ((pos, "pos"), (morph, "morph")):
+        student = spacy.blank("en").add_pipe("skd_tagger", config={"attribute": attribute})
+        labels = {label for doc in gold for label in student.labels_of(doc)}
+        assert set(structure.labels) == labels
+        np.testing.assert_allclose(structure.marginals().sum(axis=1), 1, atol=1e-6)
+    nouns = ["NOUN" in label for label in component.labels]
+    column = pos.labels.index("NOUN")
+    np.testing.assert_allclose(
+        pos.marginals()[:, column], analyses[:, nouns].sum(axis=1), atol=1e-6
+    )
+    plain = [not features for features in component.cfg["labels_morph"].values()]
+    assert sum(plain) > 1
+    column = morph.labels.index("_")
+    np.testing.assert_allclose(
+        morph.marginals()[:, column], analyses[:, plain].sum(axis=1), atol=1e-6
+    )
+
+
+def test_analyses_without_a_part_of_speech_say_nothing_of_it():
+    nlp = stock_pipeline("morphologizer")
+    component = nlp.get_pipe("morphologizer")
+    component.cfg["labels_pos"]["POS=PUNCT"] = 0
+    reader, docs = find_reader(nlp, "morphologizer"), docs_of(nlp)
+    pos = reader.read(docs, reader.predict(docs))["morphologizer_pos"]
+    assert "PUNCT" not in pos.labels and "" not in pos.labels
+    np.testing.assert_allclose(pos.marginals().sum(axis=1), 1, atol=1e-6)
+    component.cfg["labels_pos"] = dict.fromkeys(component.labels, 0)
+    assert find_teachers(nlp) == ["morphologizer"]
+    component.cfg["labels_morph"] = dict.fromkeys(component.labels, "")
+    with pytest.raises(ValueError, match="neither parts of speech nor features"):
+        find_teachers(nlp, ["morphologizer"])
+
+
+def test_a_senter_says_where_sentences_begin():
+    nlp = stock_pipeline("senter")
+    starts = [doc.to_array("SENT_START").tolist() for doc in map(nlp, docs_of(nlp))]
+    found = read(nlp, "senter", docs_of(nlp)).argmax()
+    assert [[1 if label else 2**64 - 1 for label in labels] for labels in found] == starts
+
+
+# --- entities
+
+
+def test_candidates_of_a_beam_have_its_probabilities():
+    nlp = stock_pipeline("beam_ner")
+    docs = docs_of(nlp)
+    ner, structure = nlp.get_pipe("beam_ner"), read(nlp, "beam_ner", docs)
+    wanted = ner.scored_ents(ner.predict(docs))
+    assert max(map(len, wanted)) > 4
+    for scores, outputs, probs in zip(wanted, structure.outputs, structure.marginals()):
+        found = dict.fromkeys(scores, 0.0)
+        for output, prob in zip(outputs, probs):
+            for first, last, label in output:
+                found[first, last + 1, structure.labels[label]] += prob
+        assert found == pytest.approx(dict(scores), abs=1e-6)
+        np.testing.assert_allclose(probs.sum(), 1)
+    best = [{(f, x + 1, structure.labels[r]) for f, x, r in y} for y in structure.argmax()]
+    assert best == [{(e.start, e.end, e.label_) for e in nlp(doc).ents} for doc in docs]
+
+
+def test_without_a_beam_the_entities_are_the_only_candidate():
+    nlp = stock_pipeline("ner")
+    docs = docs_of(nlp)
+    structure = read(nlp, "ner", docs)
+    assert structure.counts.tolist() == [1] * len(docs)
+    found = [{(f, x + 1, structure.labels[r]) for f, x, r in y[0]} for y in structure.outputs]
+    assert found == [{(e.start, e.end, e.label_) for e in nlp(doc).ents} for doc in docs]
+    assert any(found)
+
+
+def test_labels_that_documents_bring_are_not_taken_up():
+    for name in ("ner", "beam_ner"):
+        nlp = stock_pipeline(name)
+        reader = TeacherReader(nlp, [name], 2)
+        docs = docs_of(nlp)
+        docs[0].ents = [Span(docs[0], 3, 4, "SHIP")]
+        list(reader.read((doc, place) for place, doc in enumerate(docs)))
+        assert reader.teachers[name].labels == ("LOC", "PER") == reader.describe()[name].labels
+
+
+# --- trees
+
+
+def expected_arcs(parser, doc) -> dict[tuple[int, int, str], float]:
+    """Probabilities of (token, head number, relation) of a document that is one sentence, given
+    that its tree has one root, straight from the beam."""
+    (beam,) = parser.predict([doc])
+    found: dict[tuple[int, int, str], float] = {}
+    total = 0.0
+    for prob, arcs in parser.moves.get_beam_parses(beam):
+        heads = {token: (head + 1, relation) for head, token, relation in arcs}
+        if len(heads) == len(doc) - 1:
+            total += prob
+            for token in range(len(doc)):
+                head, relation = heads.get(token, (0, "ROOT"))
+                arc = token, head, relation.partition("||")[0]
+                found[arc] = found.get(arc, 0) + prob
+    return {arc: prob / total for arc, prob in found.items()}
+
+
+def arcs_of(structure) -> dict[tuple[int, int, str], float]:
+    tokens, heads = structure.relations.tokens, structure.relations.heads
+    probs = np.exp(structure.relation_log_probs(tokens, heads))
+    probs *= structure.flat_marginals()[structure.layout.cells(tokens, heads)][:, None]
+    return {
+        (token, head, structure.labels[column]): probs[row, column]
+        for row, (token, head) in enumerate(zip(tokens.tolist(), heads.tolist()))
+        for column in np.flatnonzero(probs[row])
+    }
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_arcs_of_a_beam_have_its_probabilities(number):
+    nlp = stock_pipeline("beam_parser")
+    doc = docs_of(nlp)[number]
+    sentences = read(nlp, "beam_parser", [doc])
+    assert sentences.n_sentences.tolist() == [1]
+    wanted = expected_arcs(nlp.get_pipe("beam_parser"), doc)
+    assert len(wanted) > len(doc)
+    assert arcs_of(sentences.structure) == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["parser", "beam_parser"])
+def test_the_best_tree_of_a_parser(name):
+    nlp = stock_pipeline(name)
+    docs = docs_of(nlp)
+    sentences = read(nlp, name, docs)
+    parsed = [nlp(doc) for doc in docs_of(nlp)]
+    assert (
+        sentences.n_sentences.tolist() == [len(list(doc.sents)) for doc in parsed] == [1, 1, 1, 2]
+    )
+    structure = sentences.structure
+    heads, places = np.concatenate(structure.argmax()), np.arange(structure.layout.n_tokens)
+    relations = structure.relation_log_probs(places, heads).argmax(axis=1)
+    starts = np.repeat(np.cumsum(structure.lengths) - structure.lengths, structure.lengths)
+    tokens = [token for doc in parsed for token in doc]
+    bounds = np.cumsum([0, *map(len, parsed)])
+    offsets = np.repeat(bounds[:-1], np.diff(bounds))
+    wanted = [token.head.i + offset for token, offset in zip(tokens, offsets)]
+    assert np.where(heads == 0, places, heads - 1 + starts).tolist() == wanted
+    assert [structure.labels[column] for column in relations] == [token.dep_ for token in tokens]
+    # of the arc that is not projective
+    assert parsed[2][5].dep_ == "acl-relcl" and parsed[2][5].head.i == 2
+
+
+def test_sentences_that_a_document_has_are_kept():
+    nlp = stock_pipeline("beam_parser")
+    docs = docs_of(nlp)[3:]
+    for token in docs[0]:
+        token.is_sent_start = token.i in (0, 3)
+    assert read(nlp, "beam_parser", docs).structure.lengths.tolist() == [3, 3]
+    for token in docs[0]:
+        token.is_sent_start = token.i == 0
+    sentences = read(nlp, "beam_parser", docs)
+    assert sentences.structure.lengths.tolist() == [6]
+    assert describe(sentences, "parser").kind == "arcs"
+
+
+# --- spans
+
+
+def test_independent_labels_of_a_span_keep_their_odds():
+    nlp = stock_pipeline("spancat")
+    docs = docs_of(nlp)
+    spans, scores = nlp.get_pipe("spancat").predict(docs)
+    structure = read(nlp, "spancat", docs)
+    assert (structure.max_width, structure.labels) == (3, nlp.get_pipe("spancat").labels)
+    for doc, spans_of_doc, probs in zip(
+        range(len(docs)), spans, np.split(scores, np.cumsum(spans.lengths)[:-1])
+    ):
+        marginals = structure.select([doc]).marginals()
+        nothing = 1 - marginals.sum(axis=2)
+        for (start, end), wanted in zip(spans_of_doc.dataXd.tolist(), probs):
+            cell = start, end - start - 1
+            odds = marginals[cell] / nothing[cell]
+            np.testing.assert_allclose(odds, wanted / (1 - wanted), rtol=1e-2)
+    assert (scores > 0.5).any()
+
+
+def test_a_span_categoriser_with_a_label_for_none_keeps_its_probabilities():
+    nlp = stock_pipeline("single")
+    docs = docs_of(nlp)[:1]
+    spans, scores = nlp.get_pipe("single").predict(docs)
+    marginals = read(nlp, "single", docs).marginals()
+    first, last = spans.dataXd.T
+    np.testing.assert_allclose(marginals[first, last - first - 1], scores[:, :-1], atol=10 * LEAST)
+    marginals[first, last - first - 1] = 0
+    assert not marginals.any()
+
+
+def test_suggesters_that_do_not_tell_their_sizes():
+    nlp = stock_pipeline("spancat")
+    component = nlp.get_pipe("spancat")
+    suggester = component.suggester
+    component.suggester = lambda docs, *, ops=None: suggester(docs, sizes=[1, 20], ops=ops)
+    structure = read(nlp, "spancat", [Doc(nlp.vocab, words=["ship"] * 21)])
+    assert structure.max_width == MAX_WIDTH
+    marginals = structure.marginals()
+    assert marginals[:, 0].any() and not marginals[:, 1:].any()
+    assert find_reader(nlp, "spancat").read([], None)["spancat"].max_width == MAX_WIDTH
+
+
+# --- whatever annotates
+
+
+def test_rules_are_their_only_candidate():
+    nlp = pipeline_with_rules()
+    found = survey(nlp)
+    assert not found.refusals
+    wanted = {
+        "entity_ruler": [(0, 0, "PER"), (2, 3, "LOC")],
+        "span_ruler": [(0, 0, "PER"), (2, 3, "LOC"), (3, 3, "CITY")],
+        "future_entity_ruler": [(0, 0, "PER"), (2, 3, "LOC")],
+    }
+    for name, spans in wanted.items():
+        structure = read(nlp, name, docs_of(nlp)[1:2])
+        assert structure.labels == tuple(sorted(nlp.get_pipe(name).labels))
+        (output,) = structure.argmax()
+        assert sorted((f, x, structure.labels[r]) for f, x, r in output) == spans
+    assert found.readers["span_ruler"].summary == "the spans that it sets in doc.spans['found']"
+
+
+class Shouter:
+    """Tags words in capitals, and only those."""
+
+    labels = ("LOUD", "_")
+
+    def __call__(self, doc: Doc) -> Doc:
+        for token in doc:
+            if token.is_upper:
+                token.tag_ = "LOUD"
+        return doc
+
+
+@Language.factory("shouter", assigns=["token.tag"])
+def make_shouter(nlp, name):
+    return Shouter()
+
+
+def test_tags_that_are_set_are_certain_and_others_open():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("shouter")
+    structure = read(nlp, "shouter", [Doc(nlp.vocab, words=["OLD", "ships"])])
+    np.testing.assert_allclose(structure.marginals(), [[1, 0], [0.5, 0.5]])
+    (stored,) = stored_scores(structure)
+    assert np.isfinite(stored).all()
+
+
+# --- all of them
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return stock_pipeline(*COMPONENTS)
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_reading_changes_no_document(everything, name):
+    docs = docs_of(everything)
+    docs[0].ents = [Span(docs[0], 0, 1, "PER")]
+    before = [doc.to_bytes() for doc in docs]
+    reader = find_reader(everything, name)
+    reader.read(docs, reader.predict(docs))
+    assert [doc.to_bytes() for doc in docs] == before
+
+
+def test_reading_rules_changes_no_document():
+    nlp = pipeline_with_rules()
+    for name in nlp.pipe_names:
+        docs = docs_of(nlp)
+        docs[0].user_data["anything"] = object()
+        user_data = docs[0].user_data
+        read(nlp, name, docs)
+        assert not any(doc.ents or doc.spans for doc in docs)
+        assert docs[0].user_data is user_data
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_annotating_is_what_the_pipeline_does(everything, name):
+    docs = docs_of(everything)
+    reader = find_reader(everything, name)
+    reader.annotate(docs, reader.predict(docs))
+    with everything.select_pipes(enable=name):
+        for doc, wanted in zip(docs, everything.pipe(docs_of(everything))):
+            assert doc.to_json() == wanted.to_json()
+
+
+def test_everything_is_known_without_documents_and_comes_back(everything):
+    names = find_teachers(everything)
+    assert names == [
+        *("tagger", "morphologizer", "morphologizer_pos", "senter", "ner", "beam_ner"),
+        *("parser", "beam_parser", "spancat", "single"),
+    ]
+    reader = TeacherReader(everything, names, 3)
+    described = reader.describe()
+    scores = [scores for *_, scores in reader.read((doc, 0) for doc in docs_of(everything))]
+    assert list(described) == list(reader.teachers) == names
+    for name, teacher in reader.teachers.items():
+        assert (described[name].kind, described[name].labels) == (teacher.kind, teacher.labels)
+        for table, values in teacher.tables.items():
+            np.testing.assert_array_equal(described[name].tables[table], values)
+        assert len(scores) == len(TEXTS) and name in scores[0]
+
+
+def test_documents_without_tokens(everything):
+    docs = [Doc(everything.vocab), docs_of(everything)[0], Doc(everything.vocab)]
+    for name in everything.pipe_names:
+        structure = read(everything, name, docs)
+        assert len(stored_scores(structure)[1])
+
+
+def test_later_components_see_the_annotation_of_earlier_ones():
+    nlp = stock_pipeline("ner")
+    ruler = nlp.add_pipe("entity_ruler", first=True)
+    ruler.add_patterns([{"label": "LOC", "pattern": "ships"}])
+    spans = nlp.add_pipe("span_ruler", config={"spans_key": "found"}, last=True)
+    spans.add_patterns([{"label": "BIG", "pattern": [{"ENT_TYPE": "LOC"}]}])
+    reader = TeacherReader(nlp, find_teachers(nlp), 3)
+    assert list(reader.describe()) == ["entity_ruler", "ner", "span_ruler"]
+    rows = [scores for *_, scores in reader.read((doc, 0) for doc in docs_of(nlp))]
+    assert rows[0]["ner"][["token", "label"]].tolist() == [(0, 1), (3, 0)]
+    assert rows[0]["span_ruler"]["token"].tolist() == [3]
+    assert rows[1]["span_ruler"]["token"].tolist() == [2, 3]
+
+
+def test_listeners_hear_the_shared_encoder():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("tok2vec", config={"model": TOK2VEC})
+    listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": 24}
+    nlp.add_pipe("tagger", config={"model": TAGGER | {"tok2vec": listener}})
+    nlp.add_pipe("beam_ner", config={"model": NER | {"tok2vec": listener}, "beam_width": 2})
+    optimizer = nlp.initialize(lambda: examples(nlp))
+    for _ in range(20):
+        nlp.update(examples(nlp), sgd=optimizer)
+    names = find_teachers(nlp)
+    assert names == ["tagger", "beam_ner"]
+    reader = TeacherReader(nlp, names, 3)
+    read_docs = list(reader.read((doc, 0) for doc in docs_of(nlp)))
+    for doc, (_, _, scores) in zip(nlp.pipe(docs_of(nlp)), read_docs):
+        labels = [reader.teachers["tagger"].labels[n] for n in scores["tagger"].argmax(axis=1)]
+        assert labels == [token.tag_ for token in doc]
+        best = scores["beam_ner"][scores["beam_ner"]["candidate"] == 0]
+        starts = [entity.start for entity in doc.ents] or [0]
+        assert best["token"].tolist() == starts
+
+
+def test_errors_of_a_beam_name_the_document():
+    nlp = stock_pipeline("beam_ner")
+    component = nlp.get_pipe("beam_ner")
+
+    class Broken:
+        def get_beam_parses(self, beam):
+            return [(float("nan"), [])]
+
+    reader = TeacherReader(nlp, ["beam_ner"], 2)
+    reader.survey.readers["beam_ner"].component = type(
+        "Component",
+        (),
+        {"moves": Broken(), "cfg": component.cfg, "predict": component.predict},
+    )()
+    with pytest.raises(ValueError, match=r"'beam_ner' fails on line 7 \('Ada sees old"):
+        list(reader.read([(docs_of(nlp)[0], "line 7")]))
+
+
+# --- which components teach
+
+
+def test_what_is_said_of_each_component():
+    nlp = stock_pipeline("tagger", "beam_ner")
+    for name in ("attribute_ruler", "tok2vec", "textcat", "lemmatizer", "sentencizer", "spancat"):
+        nlp.add_pipe(name)
+    nlp.add_pipe("entity_ruler")
+    found = survey(nlp)
+    assert found.lines(["tagger", "beam_ner"], with_refusals=True) == [
+        "'tagger': softmax over 7 tags",
+        "'beam_ner': the 8 best of a beam",
+        *(
+            f"not '{name}': it predicts nothing that can be stored"
+            for name in ("attribute_ruler", "tok2vec", "textcat", "lemmatizer", "sentencizer")
+        ),
+        "not 'spancat': it has not been trained",
+        "not 'entity_ruler': it does not tell its labels, or has none",
+    ]
+    assert found.lines(["tagger"]) == ["'tagger': softmax over 7 tags"]
+    with pytest.raises(ValueError, match=r"'tok2vec' .* cannot teach: .* can: tagger, beam_ner"):
+        find_teachers(nlp, ["tagger", "tok2vec"])
+
+
+def test_a_component_that_teaches_several_things_is_asked_by_part(everything):
+    names = ["morphologizer", "morphologizer_pos"]
+    assert find_teachers(everything, names[::-1]) == names
+    for name in names:
+        assert find_teachers(everything, [name]) == [name]
+        reader = TeacherReader(everything, [name], 2)
+        ((_, _, scores),) = reader.read([(docs_of(everything)[0], 0)])
+        assert list(scores) == list(reader.describe()) == [name]
+
+
+def test_a_morphologizer_without_features_teaches_parts_of_speech():
+    nlp = stock_pipeline("morphologizer")
+    component = nlp.get_pipe("morphologizer")
+    component.cfg["labels_morph"] = dict.fromkeys(component.labels, "")
+    assert find_teachers(nlp) == ["morphologizer"]
+    assert "NOUN" in read(nlp, "morphologizer", docs_of(nlp)).labels
+
+
+class Voter:
+    """Knows one thing, by vote."""
+
+    def __call__(self, doc: Doc) -> Doc:
+        return doc
+
+    def vote(self, docs):
+        return [[0.0] * len(doc) for doc in docs]
+
+
+@Language.factory("voter")
+def make_voter(nlp, name):
+    return Voter()
+
+
+class VoteReader(Reader):
+    def predict(self, docs):
+        return self.component.vote(docs)
+
+    def read(self, docs, prediction):
+        scores = np.zeros((sum(map(len, prediction)), 1), dtype="float32")
+        return {self.name: Token(scores, list(map(len, docs)), labels=["VOTE"])}
+
+
+def test_adapters_of_users_come_first():
+    nlp = stock_pipeline("tagger")
+    nlp.add_pipe("voter")
+    assert survey(nlp).refusals == {"voter": "it predicts nothing that can be stored"}
+
+    @teachers("test_voter")
+    def read_votes(nlp, name, component):
+        if name == "tagger":
+            raise CannotTeach("it is not asked")
+        return VoteReader(name, component, "its votes") if isinstance(component, Voter) else None
+
+    try:
+        found = survey(nlp)
+        assert found.lines(["voter"], with_refusals=True) == [
+            "'voter': its votes",
+            "not 'tagger': it is not asked",
+        ]
+        reader = TeacherReader(nlp, ["voter"], 2)
+        ((_, _, scores),) = reader.read([(docs_of(nlp)[0], 0)])
+        assert scores["voter"].shape == (4, 1)
+    finally:
+        del REGISTRY["spacy_skd", "teachers", "test_voter"]
