@@ -58,6 +58,8 @@ COMPOUNDS = {
 OF_MATERIAL = ("furniture", "part", "container", "item", "clothes", "opener", "vehicle part")
 
 NAMES = ("city", "day")
+ENTITIES = {"city": "LOC"}  # of the names that are one word
+ORGANISATION_SHARE = 0.4  # of the names of those who do something
 NUMBERS = ("two", "three", "four", "several")
 DETERMINERS = ["the"] * 9 + ["a"] * 6 + ["this", "that", "every", "some"]
 POSSESSIVES = ("my", "her", "their", "our", "his")
@@ -78,25 +80,43 @@ def site_of(sites: list[Word], pair: tuple[str, str]) -> Word:
 
 
 class Nouns:
-    """Noun phrases of drawn words."""
+    """Noun phrases of drawn words.
 
-    def __init__(self, rng: random.Random, lexicon: Lexicon) -> None:
+    organisations: let named organisations do what people do.
+    """
+
+    def __init__(self, rng: random.Random, lexicon: Lexicon, organisations: bool = False) -> None:
         self.rng = rng
         self.lexicon = lexicon
+        self.organisations = organisations
 
     def chance(self, share: float) -> bool:
         return self.rng.random() < share
 
     def name(self, kind: str) -> Phrase:
         word = Word(self.lexicon.draw(kind), "PROPN", kind=kind)
+        word.entity = f"B-{ENTITIES[kind]}" if kind in ENTITIES else ""
         return Phrase([word], word)
 
     def person_name(self) -> Phrase:
         words, head = self.name("first name")
-        head.kind = "person"
+        head.kind, head.entity = "person", "B-PERSON"
         if self.chance(0.3):
-            words = [*words, Word(self.lexicon.draw("surname"), "PROPN", head, "flat")]
+            surname = Word(self.lexicon.draw("surname"), "PROPN", head, "flat", entity="I-PERSON")
+            words = [*words, surname]
         return Phrase(words, head)
+
+    def organisation_name(self) -> Phrase:
+        """ "Leeds Bank": the second word tells it from a city, and from a person of that name."""
+        first = self.lexicon.draw(self.rng.choice(("city", "surname")))
+        head = Word(self.lexicon.draw("organisation"), "PROPN", kind="person", entity="I-ORG")
+        return Phrase([Word(first, "PROPN", head, "compound", entity="B-ORG"), head], head)
+
+    def agent_name(self) -> Phrase:
+        """A person or an organisation by name."""
+        if self.organisations and self.chance(ORGANISATION_SHARE):
+            return self.organisation_name()
+        return self.person_name()
 
     def subject(self, modifiers: int = 0) -> Phrase:
         """Somebody who does something."""
@@ -106,7 +126,7 @@ class Nouns:
             word = Word(form, "PRON", kind="person", plural=form in ("they", "we", "you"))
             return Phrase([word], word)
         if not modifiers and luck < 0.45:
-            return self.person_name()
+            return self.agent_name()
         return self.noun_phrase("person", modifiers=modifiers)
 
     def object(self, kind: str) -> Phrase:
@@ -115,7 +135,7 @@ class Nouns:
             word = Word(self.rng.choice(OBJECT_PRONOUNS), "PRON", kind="pronoun")
             return Phrase([word], word)
         if kind == "person" and self.chance(0.1):
-            return self.person_name()
+            return self.agent_name()
         return self.noun_phrase(kind)
 
     def noun_phrase(
@@ -227,7 +247,7 @@ class Nouns:
 
     def with_preposition(self, preposition: str, kind: str) -> Phrase:
         if kind == "person" and self.chance(0.2):
-            words, head = self.person_name()
+            words, head = self.agent_name()
         else:
             words, head = self.noun_phrase(kind, plural=self.chance(0.1))
         return Phrase([Word(preposition, "ADP", head, "case"), *words], head)

@@ -21,6 +21,7 @@ class Word:
     takes: what may modify it: (preposition, class of the noun after it) -> role.
     joined: written in one token with the word before it, as "n't" is.
     tight: no space before it, as before a full stop.
+    entity: as the first or a further word of a name, "B-PERSON" or "I-PERSON".
     """
 
     form: str
@@ -32,6 +33,7 @@ class Word:
     takes: dict[tuple[str, str], str] = field(default_factory=dict)
     joined: bool = False
     tight: bool = False
+    entity: str = ""
 
 
 class Phrase(NamedTuple):
@@ -70,8 +72,11 @@ def head_numbers(words: list[Word]) -> list[int]:
     return [0 if word.head is None else numbers[id(word.head)] for word in words]
 
 
-def to_conllu(words: list[Word], sent_id: str) -> str:
-    """The sentence in CoNLL-U, with the blank line after it. Lemmas and features are not given."""
+def to_conllu(words: list[Word], sent_id: str, entities: bool = False) -> str:
+    """The sentence in CoNLL-U, with the blank line after it. Lemmas and features are not given.
+
+    entities: name them in MISC, in the form that spaCy's converter reads.
+    """
     lines = [f"# sent_id = {sent_id}", f"# text = {text_of(words)}"]
     heads = iter(head_numbers(words))
     groups = tokens(words)
@@ -85,7 +90,8 @@ def to_conllu(words: list[Word], sent_id: str) -> str:
         for word in group:
             number += 1
             columns = (number, word.form, "_", word.pos, "_", "_", next(heads), word.relation)
-            lines.append("\t".join(map(str, (*columns, "_", misc))))
+            notes = f"name={word.entity}|{misc}" if entities and word.entity else misc
+            lines.append("\t".join(map(str, (*columns, "_", notes.removesuffix("|_")))))
     return "\n".join(lines) + "\n\n"
 
 

@@ -34,11 +34,33 @@ def test_the_length_of_the_run_may_be_a_variable():
 
 @pytest.mark.parametrize("name, label", [("parser", "nsubj"), ("label_parser", "+1|nsubj")])
 def test_the_parser_is_built_from_its_config(name, label):
-    nlp = load_model_from_config(load_config(CONFIGS / f"student_{name}.cfg"), auto_fill=True)
+    config = load_config(CONFIGS / f"student_{name}.cfg", interpolate=True)
+    nlp = load_model_from_config(config, auto_fill=True)
     nlp.get_pipe("parser").add_label(label)
     nlp.initialize()
     doc = nlp("Ada lives in Oslo")
     assert doc.has_annotation("DEP") and len(list(doc.sents)) == 1
+
+
+def test_the_whole_pipeline_is_built_from_its_config():
+    nlp = load_model_from_config(load_config(CONFIGS / "student_pipeline.cfg"), auto_fill=True)
+    labels = {"tagger": "NN", "morphologizer": "Number=Sing", "parser": "nsubj", "ner": "PER"}
+    for name, label in labels.items():
+        nlp.get_pipe(name).add_label(label)
+    nlp.initialize()
+    doc = nlp("Ada lives in Oslo")
+    assert all(doc.has_annotation(layer) for layer in ("TAG", "MORPH", "DEP", "ENT_IOB"))
+    weights = [nlp.get_pipe(name).objective.weight for name in nlp.pipe_names[1:]]
+    assert len({id(weight) for weight in weights}) == 4, "each counts its own steps"
+    assert {weight.value for weight in weights} == {1.0}
+
+
+def test_a_teachers_weight_of_all_components():
+    config = load_config(
+        CONFIGS / "student_pipeline.cfg", overrides={"distillation.teacher_weight": 0.7}
+    )
+    nlp = load_model_from_config(config, auto_fill=True)
+    assert {nlp.get_pipe(name).objective.weight.value for name in nlp.pipe_names[1:]} == {0.7}
 
 
 @pytest.mark.parametrize(
@@ -48,9 +70,11 @@ def test_the_parser_is_built_from_its_config(name, label):
         "student_spans",
         "student_parser",
         "student_label_parser",
+        "student_pipeline",
         "teacher",
         "teacher_spans",
         "teacher_parser",
+        "teacher_pipeline",
     ],
 )
 def test_the_configs_are_complete(name, tmp_path):

@@ -101,11 +101,18 @@ def tree_of(doc: Doc) -> tuple[list[int], list[str]]:
     return [token.head.i for token in doc], [token.dep_ for token in doc]
 
 
-def train(nlp: Language, examples: list[Example], *, steps: int = 40, initialize=True) -> float:
+def train(
+    nlp: Language,
+    examples: list[Example],
+    *,
+    steps: int = 40,
+    initialize: bool = True,
+    learn_rate: float = 0.02,
+) -> float:
     """Train on all examples at each step. Returns the last loss of the last component."""
     fix_random_seed(0)
     optimizer = nlp.initialize(lambda: examples) if initialize else nlp.resume_training()
-    optimizer.learn_rate = 0.02
+    optimizer.learn_rate = learn_rate
     for _ in range(steps):
         losses = nlp.update(examples, sgd=optimizer)
     return losses[nlp.pipe_names[-1]]
