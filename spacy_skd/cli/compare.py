@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Annotated, Any
 
 import typer
@@ -12,13 +12,14 @@ from spacy.cli._util import setup_gpu
 from spacy.language import Language
 from spacy.pipeline.dep_parser import parser_score
 from spacy.scorer import get_ner_prf
-from spacy.symbols import DEP, HEAD
+from spacy.symbols import DEP, HEAD, MORPH, POS, TAG
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import load_model
 from tqdm import tqdm
 from wasabi import msg
 
+from ..pipeline.tagger import score_tags
 from ..training.documents import plain_copy, read_annotated
 from .annotate import clear_errors
 
@@ -28,10 +29,15 @@ COLUMNS = {
     "ents_r": "recall",
     "dep_uas": "UAS",
     "dep_las": "LAS",
+    "tag_acc": "tags",
+    "pos_acc": "parts of speech",
+    "morph_acc": "morphology",
     "words_per_second": "words/s",
     "megabytes": "MB on disk",
     "agreement": "agreement with teacher",
 }
+MAIN_SCORES = ("ents_f", "dep_las", "tag_acc", "pos_acc", "morph_acc")
+TAGS = {"TAG": TAG, "POS": POS, "MORPH": MORPH}
 
 
 def compare(
@@ -49,9 +55,10 @@ def compare(
 ) -> None:
     """Compare pipelines on the same test documents: accuracy, speed, size, and agreement.
 
-    What the test documents are annotated with is compared: entities, dependency trees, or both.
-    Agreement is a pipeline's score against what the first pipeline predicts: the F-score of
-    entities, or else LAS. Speed is that of `nlp.pipe` on this machine, the pipelines taking turns.
+    What the test documents are annotated with and the pipelines predict is compared: entities,
+    dependency trees, tags, parts of speech, morphology. Agreement is a pipeline's score against
+    what the first pipeline predicts, the mean of F1, LAS and accuracies if there are several tasks.
+    Speed is that of `nlp.pipe` on this machine, the pipelines taking turns.
     """
     names = dict(_split(entry) for entry in model)
     with clear_errors():
@@ -65,8 +72,12 @@ def compare(
             teacher = teacher or predicted
             accuracy = scores(predicted, gold)
             rows[name] |= accuracy
-            main_score = "ents_f" if "ents_f" in accuracy else "dep_las"
-            rows[name]["agreement"] = scores(predicted, teacher).get(main_score, 0.0)
+            alike = scores(predicted, teacher)
+            tasks = [alike[key] for key in MAIN_SCORES if key in accuracy and key in alike]
+            if tasks:
+                rows[name]["agreement"] = mean(tasks)
+        if not any(key in row for row in rows.values() for key in MAIN_SCORES):
+            raise ValueError(f"None of the pipelines predicts what {test} is annotated with.")
         speeds = words_per_second(pipelines, test, rounds=rounds, min_words=min_words)
         for name, speed in speeds.items():
             rows[name]["words_per_second"] = speed
@@ -76,45 +87,59 @@ def compare(
 
 
 def read_gold(test: Path, nlp: Language) -> list[Doc]:
-    """The documents of the test file. Raises ValueError if it cannot be read or has none."""
+    """The documents of the test file. Raises ValueError if it cannot be read, has none, or nothing
+    by which pipelines can be scored."""
     gold = [doc for _, doc in read_annotated([test], nlp.vocab)]
     if not gold:
         raise ValueError(f"There are no documents in {test}.")
+    if not annotation_of(gold):
+        raise ValueError(
+            f"The documents in {test} have neither entities nor dependency trees nor tags: there "
+            "is nothing to compare pipelines by."
+        )
     return gold
 
 
 def predict(nlp: Language, docs: Iterable[Doc]) -> Iterator[Doc]:
-    """Plain copies of documents with the pipeline's entities and trees, and nothing else that it
-    leaves in them: a transformer's tensors would fill the memory."""
+    """Plain copies of documents with the pipeline's entities, trees and tags, and nothing else that
+    it leaves in them: a transformer's tensors would fill the memory."""
     for doc in nlp.pipe(plain_copy(doc, nlp.vocab) for doc in docs):
         copy = plain_copy(doc, nlp.vocab)
+        attributes = [number for name, number in TAGS.items() if doc.has_annotation(name)]
         if doc.has_annotation("DEP"):
-            tree: Any = doc.to_array([HEAD, DEP])
-            copy.from_array([HEAD, DEP], tree)
-        copy.set_ents([Span(copy, ent.start, ent.end, ent.label) for ent in doc.ents])
+            attributes += [HEAD, DEP]
+        if attributes:
+            values: Any = doc.to_array(attributes).reshape(len(doc), -1)
+            copy.from_array(attributes, values)
+        if doc.has_annotation("ENT_IOB"):
+            copy.set_ents([Span(copy, ent.start, ent.end, ent.label) for ent in doc.ents])
         yield copy
 
 
 def scores(predicted: Sequence[Doc], gold: Sequence[Doc]) -> dict[str, float]:
-    """Scores in per cent of what the gold documents are annotated with.
+    """Scores in per cent of what the gold documents are annotated with, and the others too.
 
-    `ents_f`, `ents_p` and `ents_r` of entities, `dep_uas` and `dep_las` of trees. Raises ValueError
-    if there is neither.
+    `ents_f`, `ents_p` and `ents_r` of entities, `dep_uas` and `dep_las` of trees, and the
+    accuracies `tag_acc`, `pos_acc` and `morph_acc`.
     """
+    both = annotation_of(gold) & annotation_of(predicted)
     examples = [Example(ours, theirs) for ours, theirs in zip(predicted, gold)]
     found: dict[str, Any] = {}
-    if any(doc.has_annotation("ENT_IOB") for doc in gold):
+    if "ENT_IOB" in both:
         entities = get_ner_prf(examples)
         found |= {key: entities[key] for key in ("ents_f", "ents_p", "ents_r")}
-    if any(doc.has_annotation("DEP") for doc in gold):
+    if "DEP" in both:
         trees = parser_score(examples)
         found |= {key: trees[key] for key in ("dep_uas", "dep_las")}
-    if not found:
-        raise ValueError(
-            "The test documents have neither entities nor dependency trees: there is nothing to "
-            "compare the pipelines by."
-        )
+    for name in both.intersection(TAGS):
+        found |= score_tags(examples, attribute=name.lower())
     return {key: 100 * (value or 0.0) for key, value in found.items()}
+
+
+def annotation_of(docs: Sequence[Doc]) -> set[str]:
+    """The attributes that documents have, of those that can be scored."""
+    attributes = ("ENT_IOB", "DEP", *TAGS)
+    return {name for name in attributes if any(doc.has_annotation(name) for doc in docs)}
 
 
 def words_per_second(

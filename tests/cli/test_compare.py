@@ -11,7 +11,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 from typer.testing import CliRunner
 
-from spacy_skd.cli.compare import compare, predict, scores
+from spacy_skd.cli.compare import compare, predict, read_gold, scores
 
 
 @pytest.fixture
@@ -55,15 +55,16 @@ def test_scores_agreement_speed_and_size(tmp_path, test_set):
 
 def test_entity_scores_without_any_entity():
     nlp = spacy.blank("en")
-    gold = nlp("a")
-    gold.ents = []
-    assert scores([nlp("a")], [gold]) == {"ents_f": 0, "ents_p": 0, "ents_r": 0}
+    gold, predicted = nlp("a"), nlp("a")
+    gold.ents = predicted.ents = []
+    assert scores([predicted], [gold]) == {"ents_f": 0, "ents_p": 0, "ents_r": 0}
 
 
-def test_documents_without_annotation_cannot_be_scored():
+def test_documents_without_annotation_cannot_be_scored(tmp_path):
     nlp = spacy.blank("en")
-    with pytest.raises(ValueError, match="neither entities nor dependency trees"):
-        scores([nlp("a")], [nlp("a")])
+    DocBin(docs=[nlp("a")]).to_disk(tmp_path / "test.spacy")
+    with pytest.raises(ValueError, match="neither entities nor dependency trees nor tags"):
+        read_gold(tmp_path / "test.spacy", nlp)
 
 
 def test_trees_are_scored():
@@ -77,6 +78,37 @@ def test_trees_are_scored():
     assert found == {"dep_uas": pytest.approx(200 / 3), "dep_las": pytest.approx(200 / 3)}
     found = scores([tree([1, 1, 1], ["nsubj", "ROOT", "nsubj"])], [gold])
     assert found == {"dep_uas": 100, "dep_las": pytest.approx(200 / 3)}
+
+
+def test_tags_are_scored():
+    nlp = spacy.blank("en")
+
+    def tagged(tags, morphs):
+        words = ["She", "sees", "ships"]
+        return Doc(nlp.vocab, words=words, tags=tags, pos=["X"] * 3, morphs=morphs)
+
+    gold = tagged(["A", "B", "C"], ["Number=Sing", "Number=Sing", ""])
+    found = scores([tagged(["A", "B", "B"], ["Number=Sing", "Number=Plur", ""])], [gold])
+    assert found == {
+        "tag_acc": pytest.approx(200 / 3),
+        "pos_acc": 100,
+        "morph_acc": pytest.approx(200 / 3),
+    }
+
+
+def test_what_a_pipeline_does_not_predict_is_not_scored(tmp_path, test_set):
+    nlp = spacy.blank("en")
+    gold = Doc(nlp.vocab, words=["Ada"], tags=["NN"], ents=["B-PER"])
+    predicted = Doc(nlp.vocab, words=["Ada"], tags=["NN"])
+    assert scores([predicted], [gold]) == {"tag_acc": 100}
+    nlp.to_disk(tmp_path / "blank")
+    rules = ruler(tmp_path / "ruler", [("Ada", "PER")])
+    models = [f"blank={tmp_path / 'blank'}", f"ruler={rules}"]
+    compare(test_set, model=models, output=tmp_path, rounds=1, min_words=1)
+    table = (tmp_path / "table.md").read_text().splitlines()
+    assert table[2].startswith("| blank | – |") and not table[3].startswith("| ruler | – |")
+    with pytest.raises(typer.Exit):
+        compare(test_set, model=models[:1], output=tmp_path, rounds=1, min_words=1)
 
 
 def test_a_model_needs_a_name(tmp_path, test_set):
