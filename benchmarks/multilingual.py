@@ -6,7 +6,7 @@ none of them knows.
 DATA has ner/wikiann with a folder a language (train.iob, dev.iob, test.iob), and ud with a folder a
 treebank. Each sentence's targets are those of the teacher of its language. Languages are sampled by
 their share of the sentences: every pass reads each sentence once. Models are chosen on the first
-sentences of dev of all languages; test is read once, at the end of a run. Resumable
+sentences of dev of all languages together; test is read once, at the end of a run. Resumable
 (training_runs.py).
 """
 
@@ -37,12 +37,17 @@ from training_runs import (
     write_docs,
 )
 
+from spacy_skd.cli.compare import megabytes
+
 UNION = "all"  # folder of the sentences of all the teachers' languages
 N_DEV = 500  # sentences of each language on which students are chosen
 SEEDS = 2
 WIDE = {"width": 192, "embed_size": 10000}
-STEPS = {"transformer": 150, "teacher": 1500, "student": 2000}
+STEPS = {"transformer": 300, "teacher": 1500, "student": 2000}
+WEAKER = 10  # times fewer steps of weak teachers
 DROPOUT = {"gold": 0.3, "kd": 0.2}
+WEAK = ("structural", "posterior")
+"""What is learnt from teachers that are trained for a tenth of the time, too."""
 SYSTEMS = (
     "gold",
     "emission",
@@ -115,15 +120,17 @@ def main(
         write_corpora(TASKS[name], data, work / name)
     bench = MultilingualBench(work, results)
     teachers = [
-        Run(f"{name}/{corpus}", "full", "teacher", 0)
+        Run(f"{name}/{corpus}", setting, "teacher", 0)
+        for setting in ("full", "weak")
         for name in chosen
         for corpus in TASKS[name].teachers
     ]
     students = [
-        Run(f"{name}/{UNION}", "full", system, seed)
+        Run(f"{name}/{UNION}", setting, system, seed)
         for seed in range(seeds)
         for name in chosen
-        for system in SYSTEMS
+        for setting, systems in (("full", SYSTEMS), ("weak", WEAK))
+        for system in systems
     ]
     bench.run_all([*teachers, *students], jobs)
     costs = results.with_name(f"{results.stem}_speed.json")
@@ -169,7 +176,8 @@ class MultilingualBench(Bench):
         if run.system == "teacher":
             kind = "transformer" if corpus in task.transformer else "teacher"
             config = self.write_config(run, task, kind, task.teachers[corpus])
-            return Recipe(config, train, STEPS[kind])
+            steps = STEPS[kind] // (1 if run.setting == "full" else WEAKER)
+            return Recipe(config, train, steps)
         config = self.write_config(run, task, "student", "xx")
         kind = "gold" if run.system == "gold" else "kd"
         options = ("--training.dropout", DROPOUT[kind])
@@ -204,9 +212,9 @@ class MultilingualBench(Bench):
         folder = self.work / run.corpus
         return [
             self.annotated(
-                Run(f"{name}/{teacher}", "full", "teacher", 0),
+                Run(f"{name}/{teacher}", run.setting, "teacher", 0),
                 [folder / f"{teacher}.spacy"],
-                folder / f"targets-{teacher}",
+                folder / f"targets-{run.setting}-{teacher}",
             )
             for teacher in TASKS[name].teachers
         ]
@@ -242,10 +250,6 @@ def write_costs(bench: MultilingualBench, tasks: list[str], path: Path) -> None:
     path.write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
 
 
-def megabytes(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-
-
 def make_table(rows: list[dict], costs: Path) -> str:
     """A table a task: systems down, corpora across, those that nobody has learnt from last."""
     measured = json.loads(costs.read_text(encoding="utf-8")) if costs.exists() else {}
@@ -259,20 +263,20 @@ def make_table(rows: list[dict], costs: Path) -> str:
             f"| {name} | " + " | ".join(titles) + " | seeds |",
             "| --- |" + " ---: |" * (len(titles) + 1),
         ]
-        taught = [row for row in own if row["system"] == "teacher"]
-        systems: dict[str, list[dict]] = {
-            f"teacher, {row['corpus'].split('/')[1]}": [row] for row in taught
-        }
-        if len(taught) == len(task.teachers):
-            corpora = [row["corpus"].split("/")[1] for row in taught]
-            scores = [f"test_f_{corpus}" for corpus in corpora]
-            together = {score: row[score] for score, row in zip(scores, taught)}
-            systems["teachers, each in its own language"] = [together]
-        systems |= {
-            f"student, {system}": found
-            for system in SYSTEMS
-            if (found := [row for row in own if row["system"] == system])
-        }
+        systems: dict[str, list[dict]] = {}
+        for setting, title in (("full", "teachers"), ("weak", "weak teachers")):
+            taught = [row for row in own if (row["system"], row["setting"]) == ("teacher", setting)]
+            if setting == "full":
+                systems |= {f"teacher, {corpus_of(row)}": [row] for row in taught}
+            if len(taught) == len(task.teachers):
+                scores = [f"test_f_{corpus_of(row)}" for row in taught]
+                together = {score: row[score] for score, row in zip(scores, taught)}
+                systems[f"{title}, each in its own language"] = [together]
+        for setting, title in (("full", ""), ("weak", ", weak teachers")):
+            for system in SYSTEMS:
+                found = [row for row in own if (row["system"], row["setting"]) == (system, setting)]
+                if found:
+                    systems[f"student, {system}{title}"] = found
         for system, found in systems.items():
             for row in found:
                 known = [row.get(f"test_f_{corpus}") for corpus in task.teachers]
@@ -289,6 +293,10 @@ def make_table(rows: list[dict], costs: Path) -> str:
         if measured.get(name):
             lines += [*cost_lines(measured[name]), ""]
     return "\n".join(lines)
+
+
+def corpus_of(row: dict) -> str:
+    return row["corpus"].split("/")[1]
 
 
 def cost_lines(costs: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from spacy import registry
 
-from spacy_skd.distill.objectives import Distillation
+from spacy_skd.distill.objectives import Distillation, OfSentence
 from spacy_skd.distill.parts import LabelSequences, Parts
 from spacy_skd.distill.targets import Target
 from spacy_skd.distill.terms.base import Lesson, lessons
@@ -29,7 +29,7 @@ class SentenceWeighted(Distillation):
         self.annotation = np.zeros(0, dtype=int)
 
     def __call__(
-        self, student: LabelSequences, annotation: np.ndarray, targets: Sequence[Target | None]
+        self, student: LabelSequences, annotation: np.ndarray, targets: Sequence[OfSentence]
     ) -> tuple[float, Parts]:
         self.annotation = annotation
         return super().__call__(student, annotation, targets)

@@ -13,6 +13,7 @@ import torch
 import torch_struct
 import torchcrf
 
+from spacy_skd.distill.objectives import OfSentence
 from spacy_skd.distill.targets import Target
 from spacy_skd.structures import ChainMarginals, LinearChain
 
@@ -38,7 +39,7 @@ class TorchObjective:
         """Nothing depends on the step."""
 
     def __call__(
-        self, student: LinearChain, annotation: np.ndarray, targets: Sequence[Target | None]
+        self, student: LinearChain, annotation: np.ndarray, targets: Sequence[OfSentence]
     ) -> tuple[float, ChainMarginals]:
         lengths = torch.tensor(student.lengths)
         mask = torch.arange(int(lengths.max())) < lengths[:, None]
@@ -48,9 +49,10 @@ class TorchObjective:
             for table in (student.transitions, student.start, student.end)
         ]
         teacher = None
-        if targets[0] is not None:
-            scores = np.concatenate([target.scores for target in targets]).astype("float32")
-            theirs = targets[0].teacher.tables
+        if targets[0]:
+            found = [target if isinstance(target, Target) else target[0] for target in targets]
+            scores = np.concatenate([target.scores for target in found]).astype("float32")
+            theirs = found[0].teacher.tables
             teacher = (
                 padded(torch.from_numpy(scores), mask),
                 *(
