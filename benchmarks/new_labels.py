@@ -22,7 +22,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.util import load_config
 from training_runs import CONFIGS, RESULTS, Bench, Recipe, Run, cell, prepare, read_rows, write_docs
 
-from spacy_skd.training.documents import plain_copy
+from spacy_skd.distill.copies import plain_copy
 
 CORPUS = "wnut17"
 LABELS = ("corporation", "creative-work", "group", "location", "person", "product")

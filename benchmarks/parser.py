@@ -32,7 +32,7 @@ from training_runs import (
     read_rows,
 )
 
-from spacy_skd.training.documents import plain_copy
+from spacy_skd.distill.copies import plain_copy
 
 LANGUAGES = {"en_ewt": "en", "fr_sequoia": "fr", "nl_lassysmall": "nl"}
 # The steps of teachers and students. English teachers are transformers; the others have a wide

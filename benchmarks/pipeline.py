@@ -38,7 +38,7 @@ from training_runs import (
 
 from spacy_skd.cli.compare import megabytes
 from spacy_skd.cli.convert import read_corpus
-from spacy_skd.training.documents import plain_copy
+from spacy_skd.distill.copies import plain_copy
 
 CORPUS = "en_ewt"
 STOCK_CONFIG = Path(__file__).parent / "spacy_pipeline.cfg"

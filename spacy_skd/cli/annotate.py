@@ -17,15 +17,18 @@ from wasabi import msg
 from ..distill.keys import DocumentKeys
 from ..distill.manifest import MANIFEST, TABLES
 from ..distill.store import BATCH_SIZE, SHARD_SIZE, StoreWriter
+from ..distill.store_folder import check_store
 from ..distill.teachers import TeacherReader, find_teachers, fingerprint
 from ..training.documents import Source, find_files, read_sources
 from ..training.routes import Routes, Share
 from .teachers import (
+    BY,
     BY_HELP,
     ENSEMBLE_HELP,
     SKIP_HELP,
     TEACHER_HELP,
     TOKENIZER_HELP,
+    check_options,
     load_tokenizer,
     named_teachers,
 )
@@ -61,7 +64,7 @@ def annotate_cli(
         ),
     ],
     teacher: Annotated[list[str] | None, typer.Option(help=TEACHER_HELP)] = None,
-    by: Annotated[str, typer.Option(help=BY_HELP)] = "lang",
+    by: Annotated[str | None, typer.Option(help=BY_HELP)] = None,
     skip_unknown: Annotated[bool, typer.Option("--skip-unknown", help=SKIP_HELP)] = False,
     ensemble: Annotated[bool, typer.Option("--ensemble", help=ENSEMBLE_HELP)] = False,
     tokenizer: Annotated[str | None, typer.Option(help=TOKENIZER_HELP)] = None,
@@ -97,6 +100,7 @@ def annotate_cli(
     import_code(code)
     with clear_errors():
         teachers = named_teachers(teacher or [])
+        check_options(teachers, by, skip_unknown=skip_unknown, ensemble=ensemble)
         paths = arguments if teachers else arguments[1:]
         if not paths:
             raise ValueError(f"There are no documents: give files or folders ({FORMATS}).")
@@ -110,8 +114,10 @@ def annotate_cli(
             "tokenizer": words,
         }
         if teachers:
-            routes = None if ensemble else Routes(teachers, paths, by, skip_unknown=skip_unknown)
-            annotate_each(teachers, routes or paths, output, gpu_id=gpu_id, **settings)
+            shared: Any = paths
+            if not ensemble:
+                shared = Routes(teachers, paths, by or BY, skip_unknown=skip_unknown)
+            annotate_each(teachers, shared, output, gpu_id=gpu_id, **settings)
             return
         setup_gpu(gpu_id)
         nlp = load_model(arguments[0])
@@ -133,8 +139,9 @@ def annotate_each(
     documents: those that each teacher reads, or how they divide them.
     settings: see `annotate`.
 
-    Raises ValueError as `annotate`, and before anything is read if a document has no teacher or a
-    teacher no document.
+    Raises ValueError as `annotate`, and before anything is read if a document has no teacher, a
+    teacher no document, or a teacher or its store cannot be used. The teachers are in memory one at
+    a time, and so are loaded twice.
     """
     if (output / MANIFEST).exists():
         raise ValueError(
@@ -147,11 +154,23 @@ def annotate_each(
             msg.warn(f"{counts[None]:,} documents are of no teacher and are left out")
     setup_gpu(gpu_id)
     for name, path in teachers.items():
+        _check_teacher(name, path, output / name, settings)
+    for name, path in teachers.items():
         nlp = load_model(path)
         msg.good(f"Loaded the teacher {path} ({name})")
         share = Share(documents, name) if isinstance(documents, Routes) else documents
         report(annotate(nlp, share, output / name, **settings))
         del nlp  # one teacher in memory at a time
+
+
+def _check_teacher(name: str, path: str, output: Path, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming the teacher, if `annotate` would before it reads."""
+    nlp = load_model(path)
+    try:
+        components = find_teachers(nlp, settings.get("components"))
+        check_store(output, fingerprint(nlp), components, replace=settings.get("force", False))
+    except ValueError as error:
+        raise ValueError(f"The teacher '{name}' ({path}): {error}") from error
 
 
 def annotate(

@@ -19,8 +19,9 @@ from spacy.util import load_model
 from tqdm import tqdm
 from wasabi import msg
 
+from ..distill.copies import plain_copy
 from ..pipeline.tagger import score_tags
-from ..training.documents import plain_copy, read_annotated
+from ..training.documents import read_annotated
 from .annotate import clear_errors
 
 COLUMNS = {

@@ -17,16 +17,19 @@ from ..training.documents import find_files
 from ..training.routes import Routes
 from .annotate import FORMATS, annotate, annotate_each, clear_errors, report
 from .teachers import (
+    BY,
     BY_HELP,
     ENSEMBLE_HELP,
     SKIP_HELP,
     TEACHER_HELP,
+    check_options,
     load_tokenizer,
     named_teachers,
+    tokenizer_of,
 )
 
 SPACY_READER = "spacy.Corpus.v1"
-TARGETS = "targets"  # folder of the store in the output folder
+TARGETS = "targets"  # folder of the store, or of one for each teacher, in the output folder
 BLOCKS = f"""[paths]
 train = null
 dev = null
@@ -63,14 +66,14 @@ def distill_cli(
     ] = None,
     dev: Annotated[Path | None, typer.Option(help="Annotated documents for evaluation")] = None,
     teacher: Annotated[list[str] | None, typer.Option(help=TEACHER_HELP)] = None,
-    by: Annotated[str, typer.Option(help=BY_HELP)] = "lang",
+    by: Annotated[str | None, typer.Option(help=BY_HELP)] = None,
     skip_unknown: Annotated[bool, typer.Option("--skip-unknown", help=SKIP_HELP)] = False,
     ensemble: Annotated[bool, typer.Option("--ensemble", help=ENSEMBLE_HELP)] = False,
     tokenizer: Annotated[
         str | None,
         typer.Option(
             help="Language or pipeline that tokenises raw text (default: the teacher's own; the "
-            "student's language if there are several teachers)"
+            "student's if there are several teachers)"
         ),
     ] = None,
     component: Annotated[
@@ -102,6 +105,7 @@ def distill_cli(
     # Whatever is wrong is said before the teacher reads for hours.
     with clear_errors():
         teachers = named_teachers(teacher or [])
+        check_options(teachers, by, skip_unknown=skip_unknown, ensemble=ensemble)
         given = [first] if second is None else [first, second]
         if not teachers and len(given) < 2:
             raise ValueError("Give a teacher and the student's config, or --teacher NAME=PATH.")
@@ -115,18 +119,22 @@ def distill_cli(
         find_files(raw or [])
         check_output(output, force=force)
         check_config(config, overrides)
+        # Not all that is in the folder: a teacher of an earlier run may have left a store there.
+        stores = [output / TARGETS / name for name in teachers] or [output / TARGETS]
         overrides |= {
             "paths.train": None if train is None else str(train),
             "paths.raw": _one_or_all(raw or []),
-            "paths.targets": str(output / TARGETS),
+            "paths.targets": _one_or_all(stores),
         }
         if teachers and (ensemble or skip_unknown):
             overrides |= reader_settings(config, ensemble=ensemble, skip_unknown=skip_unknown)
         if dev is not None:
             overrides["paths.dev"] = str(dev)
         check_dev(config, overrides)
-        language = load_config(config, overrides=overrides)["nlp"]["lang"] if teachers else None
-        words = load_tokenizer(tokenizer or language)
+        words = load_tokenizer(tokenizer)
+        if teachers and words is None:
+            with show_validation_error(config):
+                words = tokenizer_of(load_config(config, overrides=overrides, interpolate=True))
         setup_gpu(gpu_id)
     msg.divider("Annotating")
     with clear_errors():
@@ -140,7 +148,7 @@ def distill_cli(
         if teachers:
             shared: Any = documents
             if not ensemble:
-                shared = Routes(teachers, documents, by, skip_unknown=skip_unknown)
+                shared = Routes(teachers, documents, by or BY, skip_unknown=skip_unknown)
             annotate_each(teachers, shared, output / TARGETS, gpu_id=gpu_id, **settings)
         else:
             nlp = load_model(first)

@@ -1,14 +1,16 @@
 """What the commands take for teachers and tokenizers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import spacy
 from spacy.language import Language
-from spacy.util import is_package, load_model
+from spacy.util import is_package, load_model, load_model_from_config
+from thinc.api import Config
 
 TEACHER_HELP = "One of several teachers, as NAME=PATH, for instance de=teachers/german"
-BY_HELP = "Attribute of a document whose value is the name of its teacher"
+BY = "lang"
+BY_HELP = f"Attribute of a document whose value is the name of its teacher (default: {BY})"
 ENSEMBLE_HELP = "Every teacher reads every document"
 SKIP_HELP = "Leave out documents that are of no teacher"
 TOKENIZER_HELP = "Language or pipeline that tokenises raw text (default: the teacher's own)"
@@ -32,12 +34,30 @@ def named_teachers(options: Sequence[str]) -> dict[str, str]:
             raise ValueError(f"There are two teachers of the name '{name}': give each its own.")
         teachers[name] = path
     for name, path in teachers.items():
-        if not is_package(path) and not (Path(path) / "config.cfg").is_file():
+        if not _is_pipeline(path):
             raise ValueError(
                 f"Can't find the teacher '{name}': {path} is no installed package and no folder of "
                 "a pipeline."
             )
     return teachers
+
+
+def check_options(
+    teachers: Mapping[str, str], by: str | None, *, skip_unknown: bool, ensemble: bool
+) -> None:
+    """Raise ValueError for options of several teachers that would do nothing."""
+    routing = {"--by": by is not None, "--skip-unknown": skip_unknown}
+    for option, given in {"--ensemble": ensemble, **routing}.items():
+        if given and not teachers:
+            raise ValueError(
+                f"{option} is for several teachers: name each with --teacher NAME=PATH."
+            )
+    for option, given in routing.items():
+        if given and ensemble:
+            raise ValueError(
+                f"{option} divides documents among teachers, and with --ensemble every teacher "
+                "reads all of them: leave out one of the two."
+            )
 
 
 def load_tokenizer(name: str | None) -> Language | None:
@@ -47,7 +67,7 @@ def load_tokenizer(name: str | None) -> Language | None:
     """
     if name is None:
         return None
-    if is_package(name) or Path(name).is_dir():
+    if _is_pipeline(name):
         return load_model(name)
     try:
         return spacy.blank(name)
@@ -55,3 +75,19 @@ def load_tokenizer(name: str | None) -> Language | None:
         raise ValueError(
             f"There is no language and no pipeline '{name}' to tokenise by."
         ) from error
+
+
+def tokenizer_of(config: Config) -> Language:
+    """A pipeline without components that tokenises as the one of a config will.
+
+    It is what [nlp] says; what [initialize] changes later is not known here. Raises ValueError for
+    a config without a language.
+    """
+    block = {"lang": None, **config.get("nlp", {}), "pipeline": [], "disabled": []}
+    block.pop("after_pipeline_creation", None)  # it may want the components
+    return load_model_from_config(Config({"nlp": block}), auto_fill=True)
+
+
+def _is_pipeline(name: str) -> bool:
+    """Whether there is an installed pipeline of this name, or a folder of one."""
+    return is_package(name) or (Path(name) / "config.cfg").is_file()

@@ -5,6 +5,7 @@ Relations are sparse: they are told of the arcs that have probability alone.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,8 @@ class TreeMarginals(HeadSelection):
 class Recast:
     """Relations of another structure at a temperature, in another order (the protocol `Relations`).
 
-    order: (R,) the column that each column is taken from; None for the same.
+    order: (R',) the column that each column is taken from; None for the same. Relations that it
+        leaves out are impossible.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Recast:
         self.relations = relations
         self.order = order
         self.temperature = temperature
-        self.n_labels: int = relations.n_labels
+        self.n_labels: int = relations.n_labels if order is None else len(order)
 
     def scores_at(self, tokens: Ints1d, heads: Ints1d) -> Floats2d:
         """Log-potentials of the relations of P arcs, (P, R); see `Relations`."""
@@ -303,14 +305,24 @@ def as_heads(labels: LabelTrees) -> HeadSelection:
 
 def without_tree(structure: Any) -> Any:
     """Trees as independent heads with their scores; everything else as it is."""
-    if not isinstance(structure, SpanningTree):
-        return structure
+    return as_independent(structure) if isinstance(structure, SpanningTree) else structure
+
+
+def as_independent(structure: Arcs) -> HeadSelection:
+    """Heads with the same scores of which no more is known."""
     return HeadSelection(
         structure.scores,
         relations=structure.relations,
         labels=structure.labels,
         layout=structure.layout,
     )
+
+
+def with_several_roots(teacher: TreeMarginals) -> Ints1d:
+    """The sentences whose trees have more than one root."""
+    layout = teacher.layout
+    roots = layout.packing.sum(teacher.flat_marginals()[layout.row_starts])
+    return np.flatnonzero(to_host(roots) > 1.5)
 
 
 def as_trees(heads: Arcs, projective: bool = False) -> SpanningTree:
@@ -351,9 +363,10 @@ def without_best_tree(heads: HeadSelection, projective: bool) -> Any:
 
 
 def in_order(structure: Any, order: Ints1d, labels: Sequence[str]) -> Any:
-    """The same distributions with their relations in another order, or candidates with theirs.
+    """The same distributions with their relations in another order, or given that they are among
+    some; or candidates with theirs in another order.
 
-    order: (R,) the column that each column is taken from.
+    order: (R',) the column that each column is taken from. labels: their names.
     """
     if isinstance(structure, Candidates):
         number = np.append(np.argsort(order), -1)  # −1 stays what it is
@@ -361,6 +374,6 @@ def in_order(structure: Any, order: Ints1d, labels: Sequence[str]) -> Any:
         for trees in outputs:
             trees[:, 1] = number[trees[:, 1]]
         return structure.with_outputs(outputs, labels)
-    found = structure.with_scores(structure.scores, recast(structure.relations, order))
-    found.labels = tuple(labels)
+    found = copy(structure)
+    found.relations, found.labels = recast(structure.relations, order), tuple(labels)
     return found

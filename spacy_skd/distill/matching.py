@@ -151,8 +151,25 @@ def check_known_labels(
             f"The labels of teacher and student differ: the student {where}does not have "
             f"{', '.join(unknown)}; it has {', '.join(sorted(student_labels))}. Give it the labels "
             "in [initialize.components], or say in the reader's label_map which of the student's "
-            'labels the teacher means (or "" for none).'
+            'labels the teacher means (or "" for none).' + _hint(unknown, student_labels)
         )
+
+
+def alike(labels: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
+    """Labels that some of the others equal but for their case, with these."""
+    folded = {other.casefold(): other for other in others}
+    pairs = ((label, folded.get(label.casefold(), label)) for label in labels)
+    return [(label, other) for label, other in pairs if label != other]
+
+
+def _hint(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """A further sentence for an error, of labels that differ in case alone."""
+    pairs = alike(unknown, known)
+    return "".join(
+        f" '{theirs}' and '{ours}' differ in case alone: a label_map of "
+        f'{theirs} = "{ours}" makes them one.'
+        for theirs, ours in pairs
+    )
 
 
 def check_same_labels(teacher_labels: Any, student_labels: Any, component: str = "") -> None:

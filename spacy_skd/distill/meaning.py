@@ -97,9 +97,10 @@ def _as_columns(
     return (OUTSIDE, *columns)
 
 
-def labels_of(teacher: Teacher) -> list[str]:
-    """The labels that a teacher gives to what it finds: entity labels, tags or relations."""
-    return entity_labels(teacher.labels) if is_scheme(teacher.labels) else list(teacher.labels)
+def labels_of(columns: Sequence[str]) -> list[str]:
+    """The labels that a teacher of some columns gives to what it finds: entity labels, tags or
+    relations."""
+    return entity_labels(columns) if is_scheme(columns) else list(columns)
 
 
 def relabelled(teacher: Teacher, names: Mapping[str, str]) -> Teacher:
@@ -121,11 +122,13 @@ def relabelled(teacher: Teacher, names: Mapping[str, str]) -> Teacher:
         return f"{prefix}-{renamed}" if renamed else OUTSIDE
 
     means = tuple(map(name, teacher.labels))
+    own = {label for label in labels_of(teacher.labels) if names.get(label, label) == label}
+    mapped = frozenset(names.values()) - own - {""}
     if len(set(means)) == len(means) and "" not in means:
-        return replace(teacher, labels=means)
+        return replace(teacher, labels=means, mapped=mapped)
     if teacher.has_arcs:
         raise ValueError(
             f"The relations of '{teacher.component}' can only be renamed, each to another one: "
             "label_map drops one or makes one of several."
         )
-    return replace(teacher, means=means)
+    return replace(teacher, means=means, mapped=mapped)

@@ -19,6 +19,7 @@ from .teacher_weight import TeacherWeight
 from .temperature import Scope
 from .terms.base import TeacherTerm
 from .terms.by_labels import ByLabels
+from .terms.by_relations import ByRelations
 from .terms.posterior import Posterior
 from .terms.structural import Structural, Take
 from .terms.substructure import Match, Substructure
@@ -60,7 +61,8 @@ class Distillation:
     L = λ L_teacher + (1 − λ) L_gold. A sentence without a target has only the gold term, one
     without annotation only the teacher's, each with weight 1; a sentence with neither does not
     count. Of several targets of a sentence, L_teacher is the mean by their weights. Teachers that
-    do not know all of the student's labels are learnt from by what they know (`terms.by_labels`).
+    do not know all of the student's labels are learnt from by what they know (`terms.by_labels`,
+    `terms.by_relations`).
 
     term: what is learnt from the teacher.
     teacher_weight: λ, a number in [0, 1] or a schedule with one value a step. None: linear from
@@ -71,7 +73,7 @@ class Distillation:
         self, term: TeacherTerm, *, teacher_weight: float | Iterable[float] | None = None
     ) -> None:
         self.term = term
-        self._by_labels = ByLabels(term)
+        self._by_labels = ByLabels(ByRelations(term))
         self.weight = TeacherWeight(teacher_weight)
 
     @property

@@ -138,9 +138,10 @@ def condition(teacher: Distribution, student: Distribution) -> Distribution:
     A token teacher puts mass on label sequences that a chain student with forbidden moves cannot
     have. What is left of it, renormalised, is a chain with those moves forbidden and no other
     potentials. So it is for students of spans, which are well-formed, and for students of trees,
-    unless the teacher's heads are known to be the marginals of such trees. So that there are trees,
-    the arcs that a teacher gives nothing share a little where its best heads make none
-    (`arcs.with_rest`). Everything else is returned as it is.
+    unless the teacher's heads are known to be the marginals of such trees, in a sentence whose
+    trees have one root: a parser may find several in what a document takes for one sentence. So
+    that there are trees, the arcs that a teacher gives nothing share a little where its best heads
+    make none (`arcs.with_rest`). Everything else is returned as it is.
     """
     if isinstance(student, SpanningTree):
         return _given_trees(teacher, student)
@@ -159,15 +160,28 @@ def condition(teacher: Distribution, student: Distribution) -> Distribution:
     )
 
 
-def _given_trees(teacher: Any, student: SpanningTree) -> Distribution:
+def _given_trees(teacher: Any, student: SpanningTree) -> Any:
     if isinstance(teacher, SpanningTree):
         fits = teacher.projective or not student.projective
         return teacher if fits else arcs.as_trees(teacher, projective=True)
     if isinstance(teacher, arcs.TreeMarginals) and (teacher.projective or not student.projective):
-        return teacher
+        return _with_one_root(teacher, student)
     possible = array_module(student.scores).isfinite(student.scores)
     possible &= arcs.without_best_tree(teacher, student.projective)
     return arcs.as_trees(arcs.with_rest(teacher, possible), student.projective)
+
+
+def _with_one_root(teacher: arcs.TreeMarginals, student: SpanningTree) -> arcs.TreeMarginals:
+    """Marginals of trees, in sentences where these have several roots given that there is one."""
+    several = arcs.with_several_roots(teacher)
+    if not len(several):
+        return teacher
+    xp = array_module(teacher.scores)
+    scores, (cells, _) = teacher.scores.copy(), teacher.layout.select(several)
+    given = _given_trees(arcs.as_independent(teacher.select(several)), student.select(several))
+    with np.errstate(divide="ignore"):
+        scores[cells] = xp.log(given.flat_marginals())
+    return teacher.with_scores(scores)
 
 
 # --- marginals, weighted by sentence

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .lock import LOCK
-from .manifest import MANIFEST, TABLES, Manifest
+from .manifest import MANIFEST, TABLES, Manifest, TeacherInfo
 from .shards import TEMPORARY_SUFFIX
 
 
@@ -39,6 +39,17 @@ def read_manifest(
             "the same components, or --force to make it again."
         )
     return manifest
+
+
+def check_store(
+    path: Path, teacher: TeacherInfo, components: Sequence[str], *, replace: bool
+) -> None:
+    """Raise ValueError for a folder in which `read_manifest` would not let a store of this teacher
+    be written; nothing is changed."""
+    check_folder(path)
+    if not replace:
+        new = Manifest(teacher, shard_size=0, batch_size=0)
+        read_manifest(path, new, components, replace=False)
 
 
 def check_folder(path: Path) -> None:

@@ -64,6 +64,7 @@ class Teacher:
         known to be, an index into `TREES`.
     means: what each label is to a student, where that is more than another name (`relabel`): labels
         of the student's, several perhaps the same, or "" (of BILUO labels "O") for none of them.
+    mapped: labels of the student's that it has only as other names or meanings of its own.
     """
 
     component: str
@@ -71,6 +72,7 @@ class Teacher:
     labels: tuple[str, ...]
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
     means: tuple[str, ...] | None = None
+    mapped: frozenset[str] = frozenset()
 
     @property
     def record(self) -> np.dtype | None:

@@ -1,12 +1,13 @@
 """What a parser says when it cannot learn all that it is given."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..distill.matching import alike
 from .structured_pipe import name_of
 
 BOUNDARIES = {"token.is_sent_start", "doc.sents"}
@@ -17,7 +18,7 @@ def warn_of_sentences(
 ) -> None:
     """Say so if documents have sentences that nothing will find when the pipeline is used."""
     names = nlp.pipe_names[: nlp.pipe_names.index(name)] if nlp.has_pipe(name) else []
-    if BOUNDARIES & {attr for other in names for attr in nlp.get_pipe_meta(other).assigns}:
+    if any(_sets_sentences(nlp, other) for other in names):
         return
     for example in get_examples():
         doc = example.reference
@@ -30,6 +31,26 @@ def warn_of_sentences(
                 stacklevel=4,
             )
             return
+
+
+def _sets_sentences(nlp: Language, name: str) -> bool:
+    settings = getattr(nlp.get_pipe(name), "cfg", {})
+    return bool(
+        BOUNDARIES.intersection(nlp.get_pipe_meta(name).assigns)
+        or settings.get("attribute") == "sent_start"
+    )
+
+
+def warn_of_names(name: str, relations: Sequence[str]) -> None:
+    """Say so if two relations are probably one under two names."""
+    for upper, lower in alike(sorted(relations), sorted(relations)):
+        warnings.warn(
+            f"The component '{name}' has the relations '{upper}' and '{lower}', whose names differ "
+            "in case alone: it will take them for two. If one is the teacher's and one the "
+            f"annotation's, rename the teacher's in [corpora.train.label_map.{name}], for "
+            f'instance {upper} = "{lower}".',
+            stacklevel=4,
+        )
 
 
 def warn_of_crossing_arcs(name: str, n_dropped: int, n_known: int) -> None:

@@ -17,7 +17,7 @@ from thinc.api import Config, Model
 from ..distill.annotation import MISSING
 from ..distill.arc_targets import best_arcs, opening_tokens, sentence_targets
 from ..distill.attached import get_target
-from ..distill.matching import check_same_labels
+from ..distill.matching import alike
 from ..distill.objectives import Objective
 from ..distill.targets import Target
 from ..layers import sentence_lengths, tags_of
@@ -35,7 +35,12 @@ from .parse_annotation import (
     without_further_roots,
 )
 from .parse_decoding import attach_spaces, best_trees, without_spaces
-from .parse_warnings import warn_of_crossing_arcs, warn_of_other_sentences, warn_of_sentences
+from .parse_warnings import (
+    warn_of_crossing_arcs,
+    warn_of_names,
+    warn_of_other_sentences,
+    warn_of_sentences,
+)
 from .structured_pipe import StructuredPipe, name_of, same_tokens
 
 SPACE_RELATION = "dep"  # what spaCy's own parser says of whitespace
@@ -315,7 +320,8 @@ class Parser(StructuredPipe):
     ) -> None:
         """Prepare the model for training; see `StructuredPipe.initialize`.
 
-        Warns if there are gold arcs that a projective model cannot predict.
+        Warns if there are gold arcs that a projective model cannot predict, and if relations have
+        names that differ in case alone, as a teacher's `ROOT` and the annotation's `root`.
         """
 
         def prepared() -> Iterable[Example]:
@@ -324,6 +330,7 @@ class Parser(StructuredPipe):
                 yield example
 
         super().initialize(prepared, nlp=nlp, labels=labels)
+        warn_of_names(self.name, self.labels)
         if nlp is not None and not self._finds_sentences:
             warn_of_sentences(nlp, self.name, get_examples)
         if not self._setting("projective"):
@@ -357,7 +364,7 @@ class Parser(StructuredPipe):
     def check_labels(self, target: Target) -> None:
         # A student that labels tokens learns of the teacher's arcs those that it has labels for.
         if not self.labels_tokens:
-            check_same_labels(target.teacher.labels, self.labels, self.name)
+            super().check_labels(target)
 
     def _best_tree(self, doc: Doc, lengths: Ints1d) -> tuple[Ints1d, Ids1d]:
         """What the teacher takes for each token's head and relation, where there is no gold."""
@@ -403,9 +410,14 @@ class Parser(StructuredPipe):
         for example in examples:
             if relation in example.reference.to_array([DEP]):
                 break
+        label = self.vocab.strings[relation]
+        hint = "".join(
+            f" If '{other}' is a teacher's name for it, rename that in the reader's label_map."
+            for _, other in alike([label], self.labels)
+        )
         return ValueError(
             f"A token of {name_of(example.reference)} has the relation "
-            f"'{self.vocab.strings[relation]}', which component '{self.name}' does not know (it "
+            f"'{label}', which component '{self.name}' does not know (it "
             f"knows {', '.join(self.labels)}). Remove it from the data, or train a new component "
-            "on all the relations."
+            f"on all the relations.{hint}"
         )

@@ -1,5 +1,6 @@
 """What the components that predict structures share: learning, labels, and the model's life."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -21,6 +22,7 @@ from ..distill.targets import Target
 from ..layers import get_labels, set_labels
 from ..structures import SentenceError
 
+LOGGER = logging.getLogger("spacy")  # what `spacy train` shows
 HINT = (
     "If scores are not numbers, training has diverged or the weights are damaged: try a lower "
     "learn_rate, or take another checkpoint."
@@ -205,6 +207,9 @@ class StructuredPipe(TrainablePipe):
         get_examples: returns examples; labels are read from their annotation and their targets.
         nlp: the pipeline, whose training settings say how long the run is.
         labels: the labels, for instance from `spacy init labels`; read from the examples if None.
+
+        Labels that exist in the label_map of the corpus alone are named in the log: as a warning if
+        there is gold annotation, which does not have them.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         if labels is None:
@@ -224,15 +229,30 @@ class StructuredPipe(TrainablePipe):
             self.objective.start(nlp.config.interpolate()["training"]["max_steps"])
 
     def _find_labels(self, examples: Iterable[Example]) -> set[str]:
-        found: set[str] = set()
+        annotated: set[str] = set()
+        taught: set[str] = set()
+        mapped: set[str] = set()
         known_teachers: set[int] = set()
         for example in examples:
-            found.update(self.labels_of(example.reference))
+            annotated.update(self.labels_of(example.reference))
             for target in get_targets(example.reference, self.name):
-                if id(target.teacher) not in known_teachers:
-                    known_teachers.add(id(target.teacher))
-                    found.update(self.labels_of_columns(target.teacher.meant))
-        return found
+                teacher = target.teacher
+                if id(teacher) not in known_teachers:
+                    known_teachers.add(id(teacher))
+                    labels = set(self.labels_of_columns(teacher.meant))
+                    (annotated if teacher.is_annotation else taught).update(labels - teacher.mapped)
+                    mapped.update(labels & teacher.mapped)
+        new = sorted(mapped - annotated - taught)
+        if new:
+            LOGGER.log(
+                logging.WARNING if annotated else logging.INFO,
+                "label_map gives '%s' the new label %s: no teacher has it itself, and no gold "
+                "document (labels there: %s). Check the spelling, unless this is meant.",
+                self.name,
+                ", ".join(new),
+                ", ".join(sorted(annotated)) or "none",
+            )
+        return annotated | taught | mapped
 
     # --- what subclasses say
 

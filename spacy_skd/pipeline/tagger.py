@@ -1,4 +1,5 @@
-"""`skd_tagger`: one label a token — fine-grained tag, part of speech, or morphology."""
+"""`skd_tagger`: one label a token — fine-grained tag, part of speech, morphology, or whether it
+begins a sentence."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -6,8 +7,9 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 from spacy.parts_of_speech import IDS as PARTS_OF_SPEECH
+from spacy.pipeline.senter import senter_score
 from spacy.scorer import Scorer
-from spacy.symbols import MORPH, POS, TAG
+from spacy.symbols import MORPH, POS, SENT_START, TAG
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
@@ -19,7 +21,10 @@ from ..structures import LinearChain, Token
 from ..structures.base import array_module
 from .structured_pipe import StructuredPipe, name_of, same_tokens
 
-ATTRIBUTES = {"tag": TAG, "pos": POS, "morph": MORPH}
+ATTRIBUTES = {"tag": TAG, "pos": POS, "morph": MORPH, "sent_start": SENT_START}
+SENTENCE_STARTS = {"I": 2**64 - 1, "S": 1}
+"""The labels of spaCy's `senter`, for tokens within and at the beginning of a sentence, and what
+`Doc.to_array` gives for them."""
 
 default_config = """
 [model]
@@ -63,7 +68,7 @@ def make_tagger(
 
     model: documents to distributions over label sequences, for instance spacy-skd.MaxEnt.v1.
     objective: loss, for instance spacy-skd.StructuralKD.v1.
-    attribute: what to tag: "tag", "pos" or "morph".
+    attribute: what to tag: "tag", "pos", "morph" or "sent_start".
     overwrite: replace tags that are set already; otherwise they are kept and decoded around.
     scorer: scoring method.
     """
@@ -86,7 +91,10 @@ def make_tagger_scorer() -> Callable:
 def score_tags(
     examples: Iterable[Example], *, attribute: str = "tag", **kwargs: Any
 ) -> dict[str, Any]:
-    """Accuracy of the attribute, as `tag_acc`, `pos_acc` or `morph_acc`."""
+    """Accuracy of the attribute, as `tag_acc`, `pos_acc` or `morph_acc`; of sentences `sents_p`,
+    `sents_r` and `sents_f`."""
+    if attribute == "sent_start":
+        return senter_score(examples, **kwargs)
     if attribute == "morph":
         # By key: an analysis that is not set cannot be compared with anything.
         kwargs["getter"] = lambda token, _: token.morph.key
@@ -125,9 +133,14 @@ class Tagger(StructuredPipe):
     def add_label(self, label: str) -> int:
         """Add a label before the model is initialised. Returns 1 if it is new, else 0.
 
-        Raises ValueError for what is not a part of speech, if that is what the component sets, and
-        once the model has its labels.
+        Raises ValueError for what is not a part of speech, or not I or S, if that is what the
+        component sets, and once the model has its labels.
         """
+        if self.cfg["attribute"] == "sent_start" and label not in SENTENCE_STARTS:
+            raise ValueError(
+                f"The component '{self.name}' sets where sentences begin, by the labels "
+                f"{', '.join(SENTENCE_STARTS)}; it cannot set '{label}'."
+            )
         if self.cfg["attribute"] == "pos" and label not in PARTS_OF_SPEECH:
             raise ValueError(
                 f"The component '{self.name}' cannot set the part of speech '{label}': spaCy knows "
@@ -135,32 +148,51 @@ class Tagger(StructuredPipe):
             )
         return super().add_label(label)
 
+    @property
+    def _finds_sentences(self) -> bool:
+        return self.cfg["attribute"] == "sent_start"
+
     def labels_of(self, doc: Doc) -> Iterable[str]:
-        strings = doc.vocab.strings
-        return {strings[value] for value in set(self._values(doc).tolist()) if value}
+        values = set(self._values(doc).tolist()) - {0}
+        if self._finds_sentences:
+            return SENTENCE_STARTS if values else ()
+        return {doc.vocab.strings[value] for value in values}
 
     def _values(self, doc: Doc) -> np.ndarray:
         """Value of the attribute of each token (n,), as spaCy's ids; 0 where it is not set."""
-        return doc.to_array(ATTRIBUTES[self.cfg["attribute"]])
+        values = doc.to_array(ATTRIBUTES[self.cfg["attribute"]])
+        if self._finds_sentences and not doc.has_annotation("SENT_START"):
+            return np.zeros_like(values)  # spaCy says of the first token that it begins a sentence
+        return values
+
+    def _kept(self, doc: Doc) -> np.ndarray:
+        """The same of the values that the component does not replace; the first token always begins
+        a sentence."""
+        values = self._values(doc)
+        if self.cfg["overwrite"]:
+            values = np.zeros_like(values)
+        if self._finds_sentences:
+            values[:1] = SENTENCE_STARTS["S"]
+        return values
 
     def set_annotations(self, docs: Iterable[Doc], scores: Token | LinearChain) -> None:
         """Write the best label sequence of each document, around the tags that are set already."""
         docs = list(docs)
-        values = [self._values(doc) for doc in docs]
-        overwrite = self.cfg["overwrite"]
+        kept = [self._kept(doc) for doc in docs]
         ids = self._ids()
-        if not overwrite and any(value.any() for value in values):
-            scores = _constrain(scores, np.concatenate(values), ids)
+        if any(values.any() for values in kept):
+            scores = _constrain(scores, np.concatenate(kept), ids)
         with self._naming(docs):
             best = scores.argmax()
-        for doc, before, columns in zip(docs, values, best):
+        for doc, before, columns in zip(docs, kept, best):
             new: Any = ids[np.asarray(columns, dtype=np.int64)]
-            if not overwrite:
-                new = np.where(before == 0, new, before)
+            new = np.where(before == 0, new, before)
             doc.from_array([ATTRIBUTES[self.cfg["attribute"]]], new.reshape(-1, 1))
 
     def _ids(self) -> np.ndarray:
         """spaCy's id of each label, in the order of the columns."""
+        if self._finds_sentences:
+            return np.asarray([SENTENCE_STARTS[label] for label in self.labels], dtype=np.uint64)
         if self.cfg["attribute"] == "morph":
             return np.asarray(
                 [self.vocab.morphology.add(label) for label in self.labels], dtype=np.uint64
@@ -171,6 +203,9 @@ class Tagger(StructuredPipe):
         """Gold column of each predicted token (n,), −1 where the annotation is missing."""
         if same_tokens(example):
             values = self._values(example.reference).tolist()
+        elif self._finds_sentences:
+            number = {True: SENTENCE_STARTS["S"], False: SENTENCE_STARTS["I"], None: 0}
+            values = [number[starts] for starts in example.get_aligned_sent_starts()]
         else:
             aligned = example.get_aligned(self.cfg["attribute"].upper())
             values = [int(value or 0) for value in aligned]

@@ -1,19 +1,24 @@
 """`spacy-skd.DistillCorpus.v1`: gold and raw documents, each joined with its teacher's targets."""
 
+import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from heapq import merge
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
+from spacy.vocab import Vocab
 
 from ..distill.attached import copy_targets
-from .documents import Source, find_files, plain_copy, read_annotated, read_sources
+from ..distill.copies import plain_copy
+from .documents import Source, find_files, read_annotated, read_sources
 from .gold_labels import GoldLabels
+from .side_by_side import side_by_side
 from .splitting import split_doc, split_sentences
 from .stores import GOLD, LabelMap, Stores, Weights, check_weight
 
@@ -21,6 +26,7 @@ Paths = str | Path | Sequence[str | Path] | None
 Augmenter = Callable[[Language, Example], Iterable[Example]]
 ItemT = TypeVar("ItemT")
 
+LOGGER = logging.getLogger("spacy")  # what `spacy train` shows
 READER = "spacy-skd.DistillCorpus.v1"
 
 
@@ -64,8 +70,8 @@ def make_distill_corpus(
 class DistillCorpus:
     """Examples from gold and raw documents, with the targets of the same documents attached.
 
-    Called with a pipeline, it yields examples. Gold and raw documents alternate in proportion to
-    the sizes of their files, so that each part of a pass has both.
+    Called with a pipeline, it yields examples. The documents of each file are spread evenly over a
+    pass (`side_by_side`), so that each part of it has gold and raw documents of every file.
 
     path: documents with annotation, a `.spacy` file or a folder of them.
     raw: documents of which only words and spaces are used: `.spacy`, `.txt` (one text a line),
@@ -81,12 +87,14 @@ class DistillCorpus:
     buffer_size: examples in the shuffle buffer.
     seed: of the shuffling; the same seed gives the same orders.
     require_targets: raise ValueError for a document without targets, from whichever store. If
-        False, it is used with its annotation alone.
+        False, it is used with its annotation alone; raw documents are left out and counted. One
+        that is in a store with other tokens is an error all the same.
     ensemble: let several teachers teach one document. If False, that is an error: ValueError.
     target_weights: how much the stores count in an ensemble, one number for each of `targets` or by
         the names of the stores' folders; by default all alike. Under "gold", `gold_labels`.
+        ValueError where there is nothing to weigh.
     label_map: by component, the student's label for labels of the teachers; "" or null for none of
-        them (`distill.meaning.relabelled`). ValueError for labels that nobody has.
+        them (`distill.meaning.relabelled`). ValueError for labels that no teacher has.
     gold_labels: by component (skd_ner, of doc.ents), the labels that gold documents are annotated
         with. Of all others the annotation says nothing, and does not deny them. It then counts as a
         target beside those of the teachers, and an objective's teacher_weight does not matter.
@@ -134,6 +142,7 @@ class DistillCorpus:
         self.gold_labels = GoldLabels(gold_labels or {}, gold_weight)
         self._opened: Stores | None = None
         self._passes = 0
+        self._told = False
         if not self.gold and not self.raw:
             raise ValueError("The corpus reads nothing: give a path, raw documents or both.")
         if self.raw and not self.targets:
@@ -141,6 +150,11 @@ class DistillCorpus:
                 f"Nothing can be learnt from the raw documents {_listed(self.raw)} without "
                 "targets. Write them with `python -m spacy skd annotate`, and give the store as "
                 "`targets`."
+            )
+        if target_weights and not ensemble and not gold_labels:
+            raise ValueError(
+                "target_weights weigh several teachers of a document, or teachers and gold_labels: "
+                "set ensemble = true, or leave them out."
             )
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
@@ -164,6 +178,7 @@ class DistillCorpus:
             ensemble=self.ensemble,
             weights=self.target_weights,
             label_map=self.label_map,
+            gold=bool(self.gold_labels.teachers),
         )
         stores.check_labels(nlp)
         self.gold_labels.check(nlp)
@@ -184,11 +199,7 @@ class DistillCorpus:
 
     def _references(self, nlp: Language, stores: Stores) -> Iterator[Doc]:
         """Reference documents with their targets, split."""
-        documents = merge(
-            self._read_gold(nlp), self._read_raw(nlp), key=lambda item: item[0].progress
-        )
-        for source, doc in islice(documents, self.limit or None):
-            stores.attach(source, doc, required=self.require_targets)
+        for doc in islice(self._documents(nlp, stores), self.limit or None):
             sentences = split_sentences(doc) if self.gold_preproc else [doc]
             for sentence in sentences:
                 pieces = split_doc(sentence, self.max_length) if self.max_length else [sentence]
@@ -196,14 +207,22 @@ class DistillCorpus:
                     self.gold_labels.attach(piece)
                     yield piece
 
-    def _read_gold(self, nlp: Language) -> Iterator[tuple[Source, Doc]]:
-        return read_annotated(find_files(self.gold, (".spacy",)), nlp.vocab)
-
-    def _read_raw(self, nlp: Language) -> Iterator[tuple[Source, Doc]]:
-        for source in read_sources(find_files(self.raw)):
-            doc = source.make_doc(nlp)
-            if len(doc):
-                yield source, doc
+    def _documents(self, nlp: Language, stores: Stores) -> Iterator[Doc]:
+        """Documents with their targets; raw ones that have none are left out."""
+        gold = side_by_side(
+            find_files(self.gold, (".spacy",)), partial(_read_gold, nlp.vocab), _progress
+        )
+        raw = side_by_side(find_files(self.raw), partial(_read_raw, nlp), _progress)
+        untaught = 0
+        for source, doc, is_raw in merge(gold, raw, key=_progress):
+            taught = stores.attach(source, doc, required=self.require_targets)
+            if taught or not is_raw:
+                yield doc
+            else:
+                untaught += 1
+        if untaught and not self._told:
+            self._told = True
+            LOGGER.info("%s raw documents have no targets and are left out.", f"{untaught:,}")
 
     def _examples(self, nlp: Language, reference: Doc) -> Iterator[Example]:
         example = Example(plain_copy(reference, nlp.vocab), reference)
@@ -214,6 +233,30 @@ class DistillCorpus:
             if len(augmented.reference) == len(reference):
                 copy_targets(reference, augmented.reference)
             yield augmented
+
+
+class _Input(NamedTuple):
+    """A document as it was read."""
+
+    source: Source
+    doc: Doc
+    is_raw: bool
+
+
+def _progress(item: _Input) -> float:
+    return item.source.progress
+
+
+def _read_gold(vocab: Vocab, files: Sequence[Path]) -> Iterator[_Input]:
+    for source, doc in read_annotated(files, vocab):
+        yield _Input(source, doc, is_raw=False)
+
+
+def _read_raw(nlp: Language, files: Sequence[Path]) -> Iterator[_Input]:
+    for source in read_sources(files):
+        doc = source.make_doc(nlp)
+        if len(doc):
+            yield _Input(source, doc, is_raw=True)
 
 
 def shuffled(items: Iterable[ItemT], buffer_size: int, generator: random.Random) -> Iterator[ItemT]:

@@ -1,6 +1,7 @@
 """Reading documents from files: `.spacy`, `.txt` (one text a line), `.jsonl` with "text", folders.
 
-Documents are read one after another; at most one `.spacy` file is in memory at a time.
+Documents are read one after another; at most one `.spacy` file is in memory at a time. To read
+several files at once, see `side_by_side`.
 """
 
 import json
@@ -12,6 +13,8 @@ from typing import Any
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
+
+from ..distill.copies import plain_copy, words_and_spaces
 
 SUFFIXES = (".spacy", ".txt", ".jsonl")
 
@@ -63,12 +66,6 @@ class Source:
         return plain_copy(tokenizer.make_doc(self.text), nlp.vocab)
 
 
-def plain_copy(doc: Doc, vocab: Vocab) -> Doc:
-    """The words and spaces of a document, without any annotation."""
-    words, spaces = _words_and_spaces(doc)
-    return Doc(vocab, words=words, spaces=spaces)
-
-
 def find_files(paths: Iterable[Path | str], suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     """The files to read: those given, and in folders all with a known suffix, sorted.
 
@@ -104,7 +101,7 @@ def read_sources(files: Sequence[Path], attribute: str | None = None) -> Iterato
     for path, start, share in _shares(files):
         if path.suffix == ".spacy":
             for number, done, doc in _read_docbin(path, Vocab(), start, share):
-                words, spaces = _words_and_spaces(doc)
+                words, spaces = words_and_spaces(doc)
                 yield Source(
                     path,
                     number,
@@ -128,10 +125,6 @@ def read_annotated(files: Sequence[Path], vocab: Vocab) -> Iterator[tuple[Source
     for path, start, share in _shares(files):
         for number, done, doc in _read_docbin(path, vocab, start, share):
             yield Source(path, number, done, words=[]), doc
-
-
-def _words_and_spaces(doc: Doc) -> tuple[list[str], list[bool]]:
-    return [token.text for token in doc], [bool(token.whitespace_) for token in doc]
 
 
 def _sent_starts(doc: Doc) -> list[bool | None] | None:

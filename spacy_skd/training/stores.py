@@ -31,6 +31,7 @@ class Stores:
     weights: of the stores in an ensemble, one a path, or by the names of the stores' folders (1 for
         those that are not named). How much of the sum of those that have a document counts.
     label_map: by component, the student's labels for labels of the teachers, "" or None for none.
+    gold: whether gold annotation is a target beside theirs, with a weight of its own.
 
     Raises FileNotFoundError or ValueError for what is no store, and ValueError for weights and
     labels that do not fit the stores.
@@ -43,6 +44,7 @@ class Stores:
         ensemble: bool = False,
         weights: Weights = None,
         label_map: LabelMap | None = None,
+        gold: bool = False,
     ) -> None:
         self.ensemble = ensemble
         self.label_map = {
@@ -50,7 +52,7 @@ class Stores:
             for component, names in (label_map or {}).items()
         }
         self.stores = open_stores(store for path in paths for store in stores_in(path))
-        self._weights = _weights_of(self.stores, paths, weights)
+        self._weights = _weights_of(self.stores, paths, weights, gold=gold)
         self._rename()
 
     @property
@@ -58,11 +60,12 @@ class Stores:
         """The components that are taught."""
         return {name for store in self.stores for name in store.teachers}
 
-    def attach(self, source: Source, doc: Doc, *, required: bool) -> None:
-        """Attach a document's targets.
+    def attach(self, source: Source, doc: Doc, *, required: bool) -> bool:
+        """Attach a document's targets, and say whether it has any.
 
-        Raises ValueError if it has none for one of the components, where they are required, and if
-        different teachers have read it, unless they are an ensemble.
+        Raises ValueError if it has none for one of the components, where they are required or where
+        a store has its text with other tokens, and if different teachers have read it, unless they
+        are an ensemble.
         """
         found: dict[str, dict[TeacherInfo, tuple[TargetStore, Target]]] = {}
         for store in self.stores:
@@ -73,17 +76,20 @@ class Stores:
                 raise ValueError(_too_many(name, [s for s, _ in by_teacher.values()], source, doc))
             for store, target in by_teacher.values():
                 add_target(doc, replace(target, weight=self._weights[store.path]))
-        if required:
-            self._check_found(found, source, doc)
+        self._check_found(found, source, doc, required=required)
+        return bool(found)
 
     def _check_found(
         self,
         found: Mapping[str, Mapping[TeacherInfo, tuple[TargetStore, Target]]],
         source: Source,
         doc: Doc,
+        *,
+        required: bool,
     ) -> None:
-        """Raise ValueError if a component gets nothing from any store, and if teachers of an
-        ensemble have cut the text up in different ways."""
+        """Raise ValueError if a component gets nothing from any store, where that is required or
+        because the text was cut up in another way, and if teachers of an ensemble have cut it up in
+        different ways."""
         for name in sorted(self.components):
             by_teacher = found.get(name, {})
             without = [
@@ -91,7 +97,9 @@ class Stores:
                 for store in self.stores
                 if name in store.teachers and store.teacher not in by_teacher
             ]
-            if not by_teacher or (self.ensemble and any(s.has_text(doc) for s in without)):
+            missing = required and not by_teacher
+            alone = self.ensemble or not by_teacher
+            if missing or (alone and any(store.has_text(doc) for store in without)):
                 raise ValueError(_explain(without, source, doc, several=len(self.stores) > 1))
 
     def check_labels(self, nlp: Language) -> None:
@@ -110,7 +118,7 @@ class Stores:
     def _rename(self) -> None:
         for component, names in self.label_map.items():
             teachers = [s.teachers[component] for s in self.stores if component in s.teachers]
-            theirs = sorted({label for teacher in teachers for label in labels_of(teacher)})
+            theirs = sorted({label for teacher in teachers for label in labels_of(teacher.labels)})
             unknown = sorted(set(names) - set(theirs))
             if unknown:
                 raise ValueError(
@@ -125,11 +133,11 @@ class Stores:
 
 
 def stores_in(path: Path) -> list[Path]:
-    """A store, or the stores in a folder that is none itself."""
+    """A store, or the stores in a folder that is none itself; what else it holds is left alone."""
     if (path / MANIFEST).exists() or not path.is_dir():
         return [path]
-    inner = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-    return inner if any((store / MANIFEST).exists() for store in inner) else [path]
+    inner = [folder for folder in sorted(path.iterdir()) if (folder / MANIFEST).exists()]
+    return [folder for folder in inner if not folder.name.startswith(".")] or [path]
 
 
 def open_stores(paths: Iterable[Path]) -> list[TargetStore]:
@@ -152,11 +160,22 @@ def check_weight(name: object, weight: float) -> float:
 
 
 def _weights_of(
-    stores: Sequence[TargetStore], paths: Sequence[Path], weights: Weights
+    stores: Sequence[TargetStore], paths: Sequence[Path], weights: Weights, *, gold: bool
 ) -> dict[Path, float]:
     """The weight of each store."""
     if isinstance(weights, Mapping):
         names = {store.path.name for store in stores}
+        if GOLD in weights and gold and GOLD in names:
+            raise ValueError(
+                f"The weight '{GOLD}' of target_weights is that of gold_labels, but there is a "
+                "store of that name, too: give the teacher, and the folder of its store, another."
+            )
+        if GOLD in weights and not gold and GOLD not in names:
+            raise ValueError(
+                f"target_weights has a weight of '{GOLD}', that of gold_labels, but there are no "
+                "gold_labels. Set these, or leave it out: objectives weigh other annotation by "
+                "their teacher_weight."
+            )
         unknown = sorted(set(weights) - names - {GOLD})
         if unknown:
             raise ValueError(

@@ -8,7 +8,10 @@ from spacy.cli._util import app
 from spacy.tokens import Doc
 from typer.testing import CliRunner
 
+from spacy_skd.cli import distill as cli
+from spacy_skd.distill.attached import get_targets
 from spacy_skd.distill.store import TargetStore
+from spacy_skd.training.corpus import DistillCorpus
 from spacy_skd.training.documents import read_sources
 from spacy_skd.training.routes import Routes
 
@@ -167,3 +170,94 @@ def test_a_student_of_two_teachers(folder, ensemble):
     student = spacy.load(folder / "out" / "model-last")
     assert student.get_pipe("ner").labels == ("A",)
     assert len(TargetStore(folder / "out" / "targets" / "en")) == (4 if ensemble else 2)
+
+
+@pytest.fixture
+def distilled(folder, monkeypatch):
+    """Run `distill` up to the training of the student; returns what that would have been told."""
+    (folder / "student.cfg").write_text(CONFIG)
+    write_docs(folder / "dev.spacy", [spacy.blank("xx").make_doc(sentences(1)[0])])
+    told = {}
+
+    def train(config, output, *, use_gpu, overrides):
+        told.update(overrides)
+
+    monkeypatch.setattr(cli, "train_pipeline", train)
+
+    def run_it(*options, **settings):
+        told.clear()
+        texts = ["--raw", folder / "texts", "--dev", folder / "dev.spacy"]
+        result = run(folder, "distill", folder / "student.cfg", *texts, *options, **settings)
+        assert result.exit_code == 0, result.output
+        return dict(told)
+
+    return run_it
+
+
+def test_the_teachers_of_an_earlier_run_do_not_teach(folder, distilled):
+    distilled("--ensemble", teachers=["a=german", "b=english"])
+    told = distilled("--ensemble", "--force", teachers=["a=german", "c=english"])
+    stores = [str(folder / "out" / "targets" / name) for name in "ac"]
+    assert told["paths.targets"] == stores
+    assert (folder / "out" / "targets" / "b").exists()
+    [example, *_] = DistillCorpus(
+        None, folder / "texts", stores, ensemble=True, target_weights={"c": 2}
+    )(spacy.blank("xx"))
+    assert [target.weight for target in get_targets(example.reference, "ner")] == [1, 2]
+
+
+def test_raw_text_is_tokenised_as_by_the_student(folder, distilled):
+    @spacy.registry.tokenizers("test_several_teachers.Characters.v1")
+    def make_tokenizer():
+        return lambda nlp: lambda text: Doc(nlp.vocab, words=list(text), spaces=[False] * len(text))
+
+    (folder / "texts" / "news.de.txt").write_text("Nein !")
+    distilled("--nlp.tokenizer", '{"@tokenizers":"test_several_teachers.Characters.v1"}')
+    nlp = spacy.blank("xx")
+    characters = Doc(nlp.vocab, words=list("Nein !"), spaces=[False] * 6)
+    assert TargetStore(folder / "out" / "targets" / "de").get(characters)
+
+
+def test_a_folder_named_like_a_language(folder, monkeypatch):
+    (folder / "en").mkdir()
+    monkeypatch.chdir(folder)
+    result = run(folder, "annotate", folder / "texts", "--tokenizer", "en")
+    assert result.exit_code == 0, result.output
+    result = run(folder, "annotate", folder / "texts", "--tokenizer", "texts")
+    assert "no language and no pipeline 'texts'" in message(result)
+
+
+def test_all_teachers_are_checked_before_one_reads(folder):
+    toy_pipeline(name="entities").to_disk(folder / "other")
+    teachers = ["de=german", "en=other"]
+    result = run(folder, "annotate", folder / "texts", "--component", "ner", teachers=teachers)
+    assert result.exit_code == 1
+    assert "The teacher 'en'" in message(result) and "no component 'ner'" in message(result)
+    assert not (folder / "out").exists()
+    run(folder, "annotate", folder / "texts")
+    (folder / "texts" / "more.de.txt").write_text("Noch einer .")
+    result = run(folder, "annotate", folder / "texts", teachers=teachers)
+    assert result.exit_code == 1 and "but the teacher is now" in message(result)
+    assert len(TargetStore(folder / "out" / "de")) == 2
+    result = run(folder, "annotate", folder / "texts", "--force", teachers=teachers)
+    assert result.exit_code == 0, result.output
+    assert len(TargetStore(folder / "out" / "de")) == 3
+
+
+@pytest.mark.parametrize(
+    "options, teachers, fault",
+    [
+        (["--ensemble"], [], "--ensemble is for several teachers"),
+        (["--by", "lang"], [], "--by is for several teachers"),
+        (["--skip-unknown"], [], "--skip-unknown is for several teachers"),
+        (["--by", "lang", "--ensemble"], ["de=german", "en=english"], "--by divides documents"),
+        (["--skip-unknown", "--ensemble"], ["de=german"], "--skip-unknown divides documents"),
+    ],
+)
+def test_options_that_would_do_nothing(folder, options, teachers, fault):
+    given = [folder / "texts"] if teachers else [folder / "german", folder / "texts"]
+    result = run(folder, "annotate", *given, *options, teachers=teachers)
+    assert result.exit_code == 1 and fault in message(result)
+    given = ["student.cfg"] if teachers else ["german", "student.cfg"]
+    result = run(folder, "distill", *given, *options, teachers=teachers)
+    assert result.exit_code == 1 and fault in message(result)

@@ -10,7 +10,7 @@ from thinc.api import Model, Softmax_v2
 
 from spacy_skd.distill.adapters import CannotTeach, Reader, find_reader, teachers
 from spacy_skd.distill.adapters.spans import LEAST, MAX_WIDTH
-from spacy_skd.distill.adapters.tags import log_potentials
+from spacy_skd.distill.adapters.tags import log_potentials, summed
 from spacy_skd.distill.targets import describe, stored_scores
 from spacy_skd.distill.teachers import TeacherReader, find_teachers, survey
 from spacy_skd.structures import Token
@@ -112,6 +112,17 @@ def test_analyses_without_a_part_of_speech_say_nothing_of_it():
     component.cfg["labels_morph"] = dict.fromkeys(component.labels, "")
     with pytest.raises(ValueError, match="neither parts of speech nor features"):
         find_teachers(nlp, ["morphologizer"])
+
+
+def test_parts_of_speech_that_underflow_are_summed_as_logarithms():
+    scores = np.asarray([[-900.0, -901.0, 0.0], [-np.inf, -np.inf, 0.0], [-np.inf, -1.0, -2.0]])
+    found = summed(scores, [np.asarray([0]), np.asarray([1])])
+    np.testing.assert_allclose(found[0], [-900, -901])
+    np.testing.assert_array_equal(found[1], [0, 0])  # any
+    np.testing.assert_array_equal(found[2], [-np.inf, -1])
+    both = summed(scores, [np.asarray([0, 1]), np.asarray([2])])
+    np.testing.assert_allclose(both[0, 0], np.logaddexp(-900, -901), rtol=1e-6)
+    assert summed(scores[:0], [np.asarray([0])]).shape == (0, 1)
 
 
 def test_a_senter_says_where_sentences_begin():
@@ -329,6 +340,37 @@ def test_tags_that_are_set_are_certain_and_others_open():
     assert np.isfinite(stored).all()
 
 
+def test_an_attribute_ruler_teaches_what_its_patterns_set():
+    nlp = stock_pipeline("tagger")
+    ruler = nlp.add_pipe("attribute_ruler")
+    ruler.load_from_tag_map(
+        {
+            "NNP": {"POS": "PROPN", "Number": "Sing"},
+            "VBZ": {"POS": "VERB"},
+            "JJ": {"POS": "ADJ"},
+        }
+    )
+    ruler.add([[{"ORTH": "old"}]], {"LEMMA": "old"})
+    names = ["attribute_ruler", "attribute_ruler_pos"]
+    assert find_teachers(nlp) == ["tagger", *names]
+    reader = TeacherReader(nlp, names, batch_size=4)
+    assert reader.survey.readers["attribute_ruler"].summary == (
+        "the token.morph of its patterns ('attribute_ruler') and the token.pos of its patterns "
+        "('attribute_ruler_pos')"
+    )
+    [(_, _, scores)] = reader.read([(docs_of(nlp)[0], "line 1")])
+    morph, pos = (reader.teachers[name].labels for name in names)
+    assert (morph, pos) == (("Number=Sing", "_"), ("ADJ", "PROPN", "VERB"))
+    found = scores["attribute_ruler_pos"]
+    assert [pos[column] for column in found[:3].argmax(axis=1)] == ["PROPN", "VERB", "ADJ"]
+    assert (found[:3].min(axis=1) < -1e4).all() and not found[3].any()
+    assert [morph[column] for column in scores["attribute_ruler"][:3].argmax(1)] == [
+        "Number=Sing",
+        "_",
+        "_",
+    ]
+
+
 # --- all of them
 
 
@@ -453,16 +495,22 @@ def test_what_is_said_of_each_component():
     for name in ("attribute_ruler", "tok2vec", "textcat", "lemmatizer", "sentencizer", "spancat"):
         nlp.add_pipe(name)
     nlp.add_pipe("entity_ruler")
+    nlp.add_pipe("skd_ner").add_label("PER")
+    nlp.add_pipe("skd_parser")
     found = survey(nlp)
     assert found.lines(["tagger", "beam_ner"], with_refusals=True) == [
         "'tagger': softmax over 7 tags",
         "'beam_ner': the 8 best of a beam",
+        "not 'attribute_ruler': its patterns set neither parts of speech nor morphology",
         *(
             f"not '{name}': it predicts nothing that can be stored"
-            for name in ("attribute_ruler", "tok2vec", "textcat", "lemmatizer", "sentencizer")
+            for name in ("tok2vec", "textcat", "lemmatizer", "sentencizer")
         ),
         "not 'spancat': it has not been trained",
-        "not 'entity_ruler': it does not tell its labels, or has none",
+        "not 'entity_ruler': it does not tell its labels, or has none: give it an attribute "
+        "'labels', or register an adapter",
+        "not 'skd_ner': it has not been trained",
+        "not 'skd_parser': it has not been trained",
     ]
     assert found.lines(["tagger"]) == ["'tagger': softmax over 7 tags"]
     with pytest.raises(ValueError, match=r"'tok2vec' .* cannot teach: .* can: tagger, beam_ner"):

@@ -8,6 +8,7 @@ import spacy
 from catalogue import REGISTRY
 from spacy.cli._util import app
 from spacy.language import Language
+from spacy.tokens import Doc, DocBin
 from typer.testing import CliRunner
 
 from spacy_skd.cli.annotate import annotate
@@ -110,6 +111,46 @@ def test_trees(name, tmp_path):
         for token in doc:
             token.is_sent_start = wanted[token.i].is_sent_start
         assert tree_of(student(doc)) == tree_of(wanted)
+
+
+def test_trees_beside_gold_with_other_relations(tmp_path):
+    """A parser knows ROOT and no rare relations; the annotation says root, and has one."""
+    teacher = stock_pipeline("parser")
+    texts, gold = tmp_path / "texts.txt", tmp_path / "gold.spacy"
+    texts.write_text("\n".join(TEXTS[:2]), encoding="utf8")
+    relations = ["nsubj", "root", "obl:rare"]
+    doc = Doc(teacher.vocab, words=["Eve", "sails", "nowhere"], heads=[1, 1, 1], deps=relations)
+    DocBin(docs=[doc]).to_disk(gold)
+    annotate(teacher, [texts, gold], tmp_path / "store")
+
+    def trained(steps, **settings):
+        nlp = spacy.blank("en")
+        nlp.add_pipe("skd_parser", name="parser", config={"model": PARSER})
+        corpus = DistillCorpus(gold, texts, tmp_path / "store", **settings)
+        train(nlp, list(corpus(nlp)), steps=steps, learn_rate=0.005)
+        return nlp
+
+    student = trained(40, label_map={"parser": {"ROOT": "root"}})
+    assert "ROOT" not in student.get_pipe("parser").labels
+    assert "obl:rare" in student.get_pipe("parser").labels
+    for text in TEXTS[:2]:
+        heads, relations = tree_of(teacher(text))
+        wanted = [relation.replace("ROOT", "root") for relation in relations]
+        assert tree_of(student(student.make_doc(text))) == (heads, wanted)
+    with pytest.warns(UserWarning, match="relations 'ROOT' and 'root', whose names differ"):
+        trained(1)
+
+
+def test_sentences(tmp_path):
+    teacher = stock_pipeline("senter")
+    config = {"model": MAXENT, "attribute": "sent_start"}
+    student = taught(teacher, "senter", "skd_tagger", config, tmp_path)
+    assert student.get_pipe("senter").labels == ("I", "S")
+
+    def sentences(doc):
+        return [sentence.text for sentence in doc.sents]
+
+    assert texts_as(sentences, student) == texts_as(sentences, teacher)
 
 
 def test_what_is_said(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Every objective with students of heads, trees and labels that mean arcs, against listing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from spacy_skd.distill.objectives import (
 from spacy_skd.distill.projection import condition
 from spacy_skd.distill.targets import MAX_LOSS, Target, collate, describe, stored_scores
 from spacy_skd.distill.temperature import temper
-from spacy_skd.structures import HeadSelection
+from spacy_skd.structures import DenseRelations, HeadSelection, SpanningTree
 
 from .arc_structures import (
     BOUNDS,
@@ -39,6 +41,7 @@ from .arc_structures import (
 )
 
 STUDENTS = ["heads", "trees", "projective"]
+BLOCKS = LAYOUT.blocks(np.arange(LAYOUT.n_cells))
 NOTHING = np.full((N_TOKENS, 2), -1)
 SCALE = 0.7  # so small that all arcs are kept
 
@@ -399,8 +402,8 @@ def test_relations_in_another_order_and_others():
     found = loss_of(make_structural_kd(), make("heads", scores), targets)
     turned = make("heads", (scores[0], scores[1][:, ::-1]), RELATIONS[::-1])
     assert loss_of(make_structural_kd(), turned, targets) == pytest.approx(found, abs=1e-9)
-    other = make("heads", scores, ["amod", "nsubj", "iobj"])
-    with pytest.raises(ValueError, match=r"Only the teacher has: obj.*Only the student has: iobj"):
+    other = make("heads", scores, ["amod", "nsubj", "OBJ"])
+    with pytest.raises(ValueError, match=r"does not have obj;.*label_map.*obj = .OBJ. makes them"):
         make_structural_kd()(other, NOTHING, targets)
 
 
@@ -492,3 +495,56 @@ def test_labels_that_equal_their_teacher_have_no_gradient():
     )
     _, gradient = make_structural_kd()(student, np.full(N_TOKENS, -1), targets)
     np.testing.assert_allclose(gradient, 0, atol=1e-9)
+
+
+# --- teachers that do not know all of the student's relations
+
+
+def without_column(targets, column):
+    """Targets of a teacher that does not know one of the relations."""
+    labels = tuple(np.delete(RELATIONS, column).tolist())
+    found = []
+    for target in targets:
+        scores = target.scores[target.scores["relation"] != column].copy()
+        scores["relation"] -= scores["relation"] > column
+        record = replace(target.teacher, labels=labels)
+        found.append(Target(record, scores, len(target)))
+    return [replace(target, teacher=found[0].teacher) for target in found]
+
+
+@pytest.mark.parametrize(
+    "name, student_kind, column",
+    [
+        *((name, "heads", 1) for name in OBJECTIVES),
+        ("marginals", "trees", 0),
+        ("top_wk", "projective", 2),
+    ],
+)
+def test_relations_that_the_teacher_does_not_know_are_missing(name, student_kind, column):
+    targets, _, scores = random_case("heads")
+    targets, objective = without_column(targets, column), OBJECTIVES[name]()
+    found, gradient = objective(make(student_kind, scores), NOTHING, targets)
+    known = [number for number in range(len(RELATIONS)) if number != column]
+    few = HeadSelection if student_kind == "heads" else SpanningTree
+    options = {} if student_kind == "heads" else {"projective": student_kind == "projective"}
+    relations = DenseRelations([scores[1][cells][:, :, known] for cells in BLOCKS], len(known))
+    labels = [RELATIONS[number] for number in known]
+    alone = few(scores[0], lengths=LENGTHS, relations=relations, labels=labels, **options)
+    assert found == pytest.approx(objective(alone, NOTHING, targets)[0], abs=1e-9)
+    assert not dense(gradient.relations)[:, column].any()
+    assert dense(gradient.relations)[:, known].any()
+    check_gradient(student_kind, scores, lambda student: objective(student, NOTHING, targets))
+
+
+def test_teachers_of_different_relations_in_a_batch():
+    whole, _, scores = random_case("trees")
+    some = without_column(random_case("heads", seed=96)[0], 1)
+    mixed = [some[0], whole[1], None, some[3], whole[4]]
+    objective = make_structural_kd()
+    student = make("trees", scores)
+    first = loss_of(objective, student, [some[0], None, None, some[3], None])
+    second = loss_of(objective, student, [None, whole[1], None, None, whole[4]])
+    assert loss_of(objective, student, mixed) == pytest.approx(first + second, abs=1e-9)
+    check_gradient("trees", scores, lambda student: objective(student, NOTHING, mixed))
+    both = [[t, o] if o is not None else t for t, o in zip(whole, some)]
+    check_gradient("trees", scores, lambda student: objective(student, NOTHING, both))

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from spacy_skd.distill import cross_entropy
 from spacy_skd.distill.listed_trees import in_sentences, tree_marginals
+from spacy_skd.distill.projection import condition
 from spacy_skd.distill.targets import TREES, describe, kept_scores
-from spacy_skd.structures import Candidates
+from spacy_skd.structures import Candidates, SpanningTree
 
 LABELS = ("ROOT", "a", "b")
 
@@ -76,3 +78,22 @@ def test_improbable_trees_do_not_count():
     trees = document(([0, 0], [0, 1]), ([1, 1], [1, 0]), probs=[1.0, 0.0])
     found = joint(in_sentences([trees], [None], LABELS).structure)
     assert found == pytest.approx({(0, 0, 0): 1.0, (1, 1, 1): 1.0})
+
+
+@pytest.mark.parametrize("projective", [False, True])
+def test_sentences_with_several_roots_teach_trees_with_one(projective):
+    """A tree student's loss has a lower bound, and its gradient is that of a tree's marginals."""
+    two_roots = document(([0, 0, 2, 2], [0, 1, 0, 1]))
+    one_root = document(([1, 1], [1, 0]), ([0, 0], [0, 1]))
+    starts = [np.asarray([0]), None]
+    heads = in_sentences([two_roots, one_root], starts, LABELS, projective=True).structure
+    student = SpanningTree(np.zeros(26), projective, lengths=[4, 2])
+    given = condition(heads, student)
+    arcs = given.arcs
+    found = given.marginals()
+    assert found[0][:, 0].sum() == pytest.approx(1)
+    assert found[0][[0, 2], 0].min() > 0.3
+    np.testing.assert_array_equal(arcs[1], heads.arcs[1])
+    np.testing.assert_allclose(found[0].sum(axis=1), 1)
+    far = SpanningTree(np.where(heads.scores > -1, 1e3, 0.0), projective, lengths=[4, 2])
+    assert float(cross_entropy(given, far).min()) >= 0

@@ -432,3 +432,23 @@ def test_a_teacher_of_listed_outputs(kind):
             expected -= weight * agreement(student, sentence, claim, {"PER"})
     found = make_structural_kd(teacher_weight=1.0)(student, NOTHING, targets)[0]
     assert found * len(LENGTHS) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [LinearChain, FlatSpans])
+def test_of_listed_outputs_the_best_are_learnt_from(kind):
+    rng = np.random.default_rng(15)
+    student = make(kind, rng, ["LOC", "PER"])
+    ends = [[frozenset({(0, end, 0)}) for end in range(n)] + [frozenset()] for n in LENGTHS]
+    shares = [rng.dirichlet(np.ones(len(outputs))) for outputs in ends]
+    best = [np.argsort(-found)[:2] for found in shares]
+
+    def targets(outputs, weights):
+        listed = Candidates(outputs, list(map(np.log, weights)), ["PER"], lengths=LENGTHS)
+        record = describe(listed, "ner")
+        return [Target(record, s, length) for s, length in zip(stored_scores(listed), LENGTHS)]
+
+    two = [[outputs[number] for number in chosen] for outputs, chosen in zip(ends, best)]
+    of_two = [found[chosen] for found, chosen in zip(shares, best)]
+    found = Partial(2)(student, targets(ends, shares), ONES)
+    wanted = Partial(5)(student, targets(two, of_two), ONES)
+    assert found[0] == pytest.approx(wanted[0], abs=1e-5)

@@ -12,7 +12,7 @@ from spacy_skd.distill.objectives import (
     make_sum_kd,
     make_token_kd,
 )
-from spacy_skd.distill.targets import Target, collate, describe
+from spacy_skd.distill.targets import Target, collate, describe, stored_scores
 from spacy_skd.distill.temperature import temper
 from spacy_skd.distill.terms.posterior import FLOOR
 from spacy_skd.structures import LinearChain, Token
@@ -396,3 +396,20 @@ def test_transitions_need_a_chain():
     targets, _, student = random_pair(LinearChain, Token)
     with pytest.raises(ValueError, match=r"LinearChainCRF\.v1"):
         make_substructure_kd(transitions=True)(student, NOTHING, targets)
+
+
+@pytest.mark.parametrize("student_kind", [Token, LinearChain])
+def test_scores_of_a_teacher_that_is_certain_cannot_be_matched(student_kind):
+    rng = np.random.default_rng(4)
+    length, labels = 3, ("A", "B")
+    certain = Token(np.asarray([[0, -np.inf]] * length), [length], labels=labels)
+    record = describe(certain, "rules")
+    [scores] = stored_scores(certain)
+    emissions = rng.normal(size=(length, 2))
+    tables = [] if student_kind is Token else [np.zeros((2, 2)), np.zeros(2), np.zeros(2)]
+    student = student_kind(emissions, *tables, [length], labels=labels)
+    arguments = student, np.full(length, -1), [Target(record, scores)]
+    with pytest.raises(ValueError, match="The teacher is certain: its scores cannot be matched"):
+        make_substructure_kd()(*arguments)
+    for objective in (make_substructure_kd(match="kl"), make_structural_kd()):
+        assert objective(*arguments)[0] < 100

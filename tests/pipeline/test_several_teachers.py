@@ -60,11 +60,14 @@ def test_teachers_of_different_labels_make_one_student(student_model, caplog):
         train(student, examples, steps=100)
     assert student.get_pipe("ner").labels == ("LOC", "PER")
     assert predictions(student) == GOLD
-    told = [record for record in caplog.records if "does not know all labels" in record.message]
-    assert len(told) == 2
+    told = [r.message for r in caplog.records if "does not know all labels" in r.message]
+    assert sorted(message.split(": ")[1].split(", ")[0] for message in told) == [
+        "it teaches LOC",
+        "it teaches PER",
+    ]
 
 
-def test_new_labels_without_forgetting_the_old_ones(tmp_path):
+def test_new_labels_without_forgetting_the_old_ones(tmp_path, caplog):
     """The old student teaches the new one, and gold annotation has the new label alone."""
     old = teacher_of("PER")
     docs = [entity_example(old, *row).reference for row in only("LOC")]
@@ -77,8 +80,10 @@ def test_new_labels_without_forgetting_the_old_ones(tmp_path):
         train(student, list(DistillCorpus(tmp_path / "new.spacy", **settings)(student)), steps=80)
         return predictions(student)
 
-    kept = trained(targets=tmp_path / "store", gold_labels={"ner": ["LOC"]})
+    with caplog.at_level(logging.INFO, logger="spacy"):
+        kept = trained(targets=tmp_path / "store", gold_labels={"ner": ["LOC"]})
     assert kept == GOLD
+    assert [r.message for r in caplog.records if "it teaches" in r.message][1:] == []
     assert trained() == [entities for _, entities in only("LOC")]
 
 
@@ -121,3 +126,28 @@ def test_labels_of_the_store_renamed(tmp_path):
 
     for names in ({"PER": "PERSON"}, {"PER": "NAME", "LOC": "NAME"}, {"LOC": ""}, {"LOC": None}):
         assert learnt(names) == renamed({"PER": "PER", "LOC": "LOC"} | names)
+
+
+@pytest.mark.parametrize(
+    "names, gold, level",
+    [
+        ({"PER": "PERSN"}, True, "WARNING"),
+        ({"PER": "PERSN"}, False, "INFO"),
+        ({"PER": "LOC"}, True, None),
+        ({"PER": ""}, True, None),
+    ],
+)
+def test_a_label_that_only_the_map_has(tmp_path, caplog, names, gold, level):
+    teacher = blank()
+    teacher.initialize(lambda: [entity_example(teacher, *row) for row in ENTITIES])
+    documents = [entity_example(teacher, *row).reference for row in only("LOC")]
+    write_docs(tmp_path / "docs.spacy", documents)
+    annotate(teacher, [tmp_path / "docs.spacy"], tmp_path / "store")
+    paths = [tmp_path / "docs.spacy", None] if gold else [None, tmp_path / "docs.spacy"]
+    corpus = DistillCorpus(*paths, tmp_path / "store", label_map={"ner": names})
+    student = blank()
+    with caplog.at_level(logging.INFO, logger="spacy"):
+        student.initialize(lambda: list(corpus(student)))
+    found = [r for r in caplog.records if "the new label" in r.message]
+    assert [r.levelname for r in found] == [level] * (level is not None)
+    assert all("'ner' the new label PERSN:" in r.message for r in found)

@@ -1,5 +1,6 @@
 import itertools
 import json
+import logging
 import random
 
 import numpy as np
@@ -100,8 +101,25 @@ def test_other_text_is_named(nlp, tmp_path, store):
     message = r"more\.jsonl, line 3 \('Nobody has ever .* not …'\) is not in the store"
     with pytest.raises(ValueError, match=message):
         list(corpus(nlp))
-    examples = list(DistillCorpus(None, corpus.raw, store, require_targets=False)(nlp))
-    assert sum(get_target(example.reference, "ner") is None for example in examples) == 1
+
+
+def test_documents_without_targets_that_are_not_required(nlp, tmp_path, teacher, store, caplog):
+    """Annotated ones are learnt from, of raw ones there is nothing to learn."""
+    doc = nlp.make_doc("Nobody has read this one")
+    doc.ents = [Span(doc, 0, 1, "A")]
+    write_docs(tmp_path / "more.spacy", [doc])
+    (tmp_path / "more.txt").write_text("\n".join([*sentences(3), "Nor this .", "Nor that ."]))
+    corpus = DistillCorpus(
+        tmp_path / "more.spacy", tmp_path / "more.txt", store, require_targets=False
+    )
+    with caplog.at_level(logging.INFO, logger="spacy"):
+        for _ in range(2):
+            assert sorted(texts_of(corpus(nlp))) == sorted([doc.text, *sentences(3)])
+    assert [record.message for record in caplog.records] == [
+        "2 raw documents have no targets and are left out."
+    ]
+    corpus.limit = 4  # of those that are used
+    assert len(list(corpus(nlp))) == 4
 
 
 def test_another_tokenisation_is_named(nlp, tmp_path, store):
@@ -110,8 +128,10 @@ def test_another_tokenisation_is_named(nlp, tmp_path, store):
     write_docs(
         tmp_path / "characters.spacy", [Doc(nlp.vocab, words=words, spaces=[False] * len(text))]
     )
-    with pytest.raises(ValueError, match=r"characters\.spacy, document 1 .* with other tokens"):
-        list(DistillCorpus(tmp_path / "characters.spacy", None, store)(nlp))
+    for required in (True, False):
+        corpus = DistillCorpus(None, tmp_path / "characters.spacy", store, require_targets=required)
+        with pytest.raises(ValueError, match=r"characters\.spacy, document 1 .* other tokens"):
+            list(corpus(nlp))
 
 
 def test_half_annotated_store(nlp, tmp_path, teacher, gold, texts):
@@ -280,6 +300,20 @@ def test_gold_and_raw_alternate_in_proportion(nlp, tmp_path, teacher):
         assert 6 <= sum(text in gold for text in order[start : start + 110]) <= 14
 
 
+def test_languages_alternate(nlp, tmp_path, teacher):
+    """Every part of a pass has documents of every file of a folder, in proportion."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "de.txt").write_text("\n".join(sentences(60)))
+    (tmp_path / "raw" / "en.txt").write_text("\n".join(sentences(20, start=60)))
+    annotate(teacher, [tmp_path / "raw"], tmp_path / "store")
+    corpus = DistillCorpus(None, tmp_path / "raw", tmp_path / "store", shuffle=False)
+    order = texts_of(corpus(nlp))
+    english = sentences(20, start=60)
+    assert [text for text in order if text in english] == english
+    for start in range(0, 80, 20):
+        assert 3 <= sum(text in english for text in order[start : start + 20]) <= 7
+
+
 def test_round_trip_through_a_docbin(nlp, tmp_path, gold, store):
     docs = list(DocBin().from_disk(gold).get_docs(spacy.blank("de").vocab))
     write_docs(tmp_path / "again.spacy", docs)
@@ -358,6 +392,7 @@ def test_two_teachers_where_one_was_meant(nlp, gold, texts, two):
 def test_an_ensemble(nlp, gold, texts, two, weights, expected):
     stores = [two / "first", two / "second"] if isinstance(weights, list) else two
     corpus = DistillCorpus(gold, texts, stores, ensemble=True, target_weights=weights)
+    (two / "notes").mkdir()  # no store
     [found] = weights_of(corpus(nlp))
     assert found == (("chain", expected[0]), ("token", expected[1]))
 
@@ -368,12 +403,28 @@ def test_an_ensemble(nlp, gold, texts, two, weights, expected):
         ([1], "1 target_weights for 2 targets"),
         ({"third": 1}, "names third, but the stores are first, second"),
         ([1, 0], "has to be a number above 0, not 0"),
+        ({"gold": 2}, "has a weight of 'gold', .* but there are no gold_labels"),
     ],
 )
 def test_weights_that_do_not_fit(nlp, gold, two, weights, fault):
     stores = [two / "first", two / "second"]
     with pytest.raises(ValueError, match=fault):
         list(DistillCorpus(gold, None, stores, ensemble=True, target_weights=weights)(nlp))
+
+
+def test_weights_of_nothing(nlp, tmp_path, gold, two):
+    with pytest.raises(ValueError, match="weigh several teachers of a document"):
+        DistillCorpus(gold, None, two, target_weights={"first": 2})
+    (two / "second").rename(two / "gold")
+    weights = {"gold": 2.0}
+    [found] = weights_of(DistillCorpus(gold, None, two, ensemble=True, target_weights=weights)(nlp))
+    assert found == (("chain", 1), ("token", 2))
+    labels = {"ner": ["A"]}
+    corpus = DistillCorpus(
+        gold, None, two, ensemble=True, target_weights=weights, gold_labels=labels
+    )
+    with pytest.raises(ValueError, match="but there is a store of that name, too"):
+        list(corpus(nlp))
 
 
 def test_each_document_needs_one_of_the_teachers(nlp, tmp_path, gold, texts):
@@ -459,3 +510,17 @@ def test_gold_labels_of_other_components(gold):
         next(iter(DistillCorpus(gold, gold_labels={"ner": ["A"]})(nlp)))
     with pytest.raises(ValueError, match="lists no labels"):
         DistillCorpus(gold, gold_labels={"ner": []})
+
+
+@pytest.mark.parametrize("factory", ["skd_ner", "ner", "beam_ner"])
+def test_gold_labels_and_another_component_of_entities(gold, factory):
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("skd_ner", name="ner")
+    nlp.add_pipe("skd_ner", name="chunks", config={"spans_key": "sc"})
+    nlp.add_pipe("entity_ruler")
+    nlp.add_pipe(factory, name="other")
+    corpus = DistillCorpus(gold, gold_labels={"ner": ["A"]})
+    with pytest.raises(ValueError, match=r"'other' learns from doc\.ents, too"):
+        next(iter(corpus(nlp)))
+    nlp.config["training"]["frozen_components"] = ["other"]
+    assert next(iter(corpus(nlp)))

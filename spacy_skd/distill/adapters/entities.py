@@ -9,9 +9,9 @@ from spacy.pipeline import EntityRecognizer
 from spacy.tokens import Doc
 
 from ...structures import Candidates
+from ..copies import plain_copy
 from .base import Reader, check_trained
 from .beams import has_beam, parses_of
-from .copies import bare_copy
 
 Entity = tuple[int, int, str]  # first token, token after the last, label
 
@@ -34,7 +34,7 @@ class EntityReader(Reader):
         return {self.name: entity_candidates(docs, scored, self.labels)}
 
     def _best(self, docs: Sequence[Doc], states: Sequence[Any]) -> list[list[Entity]]:
-        copies = [bare_copy(doc) for doc in docs]
+        copies = [plain_copy(doc, doc.vocab) for doc in docs]
         self.component.set_annotations(copies, states)
         return [[(ent.start, ent.end, ent.label_) for ent in doc.ents] for doc in copies]
 

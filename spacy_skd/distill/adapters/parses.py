@@ -12,10 +12,10 @@ from spacy.tokens import Doc
 
 from ...structures import Sentences
 from ...structures.base import Ints1d
+from ..copies import plain_copy
 from ..listed_trees import ScoredTrees, in_sentences
 from .base import Reader, check_trained
 from .beams import has_beam, parses_of
-from .copies import bare_copy
 
 ROOT = "ROOT"  # what spaCy's parser calls the relation of every root
 Arc = tuple[int, int, str]  # head, dependent, relation
@@ -47,7 +47,7 @@ class ParseReader(Reader):
         return {self.name: sentences}
 
     def _best(self, doc: Doc, state: Any) -> ScoredTrees:
-        copied = bare_copy(doc)
+        copied = plain_copy(doc, doc.vocab)
         self.component.set_annotations([copied], [state])
         return self._tree_of(copied)[None], np.ones(1)
 
@@ -78,7 +78,7 @@ class ParseReader(Reader):
         for head, dependent, relation in arcs:
             shift = np.asarray(head - dependent, dtype=np.int64).view(np.uint64)
             values[dependent] = shift, strings.add(relation)
-        copied = bare_copy(doc)
+        copied = plain_copy(doc, doc.vocab)
         copied.from_array([HEAD, DEP], values)
         return self._tree_of(deprojectivize(copied))
 

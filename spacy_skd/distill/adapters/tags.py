@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 
 from ...structures import Token
-from ...structures.base import Floats2d, array_module, to_host
+from ...structures.base import Floats2d, Ints1d, array_module, to_host
 from .base import CannotTeach, Reader, check_trained
 
 
@@ -56,11 +56,8 @@ class MorphologyReader(TagReader):
             for target, of_columns in names.items()
         }
         self._members = {
-            target: np.asarray(
-                [[label == column for label in self._labels[target]] for column in of_columns],
-                dtype=np.float64,
-            )
-            for target, of_columns in names.items()
+            target: [np.flatnonzero([label == name for name in of_columns]) for label in labels]
+            for (target, labels), of_columns in zip(self._labels.items(), names.values())
         }
         summary = f"softmax over {len(component.labels)} analyses, summed to " + " and ".join(
             f"{len(labels)} labels of '{target}'" for target, labels in self._labels.items()
@@ -69,14 +66,28 @@ class MorphologyReader(TagReader):
 
     def read(self, docs: Sequence[Doc], prediction: list[Floats2d]) -> dict[str, Token]:
         analyses = self.distribution(docs, prediction)
-        xp = array_module(analyses.scores)
-        probs = analyses.marginals().astype(np.float64)
         found = {}
         for target, members in self._members.items():
-            with np.errstate(divide="ignore"):
-                scores = xp.log(probs @ xp.asarray(members)).astype(np.float32)
+            scores = summed(analyses.scores, members)
             found[target] = Token(scores, analyses.lengths, labels=self._labels[target])
         return found
+
+
+def summed(potentials: Floats2d, members: Sequence[Ints1d]) -> Floats2d:
+    """Log-potentials (N, K) of labels that each stand for some columns of others, (N, L).
+
+    members: the columns of each label. A token none of whose labels is possible may have any.
+    """
+    xp = array_module(potentials)
+    scores = xp.empty((len(potentials), len(members)), dtype=np.float32)
+    for number, columns in enumerate(members):
+        of_label = potentials[:, xp.asarray(columns)].astype(np.float64)
+        peaks = of_label.max(axis=1)
+        shifts = xp.where(xp.isfinite(peaks), peaks, 0)
+        with np.errstate(divide="ignore"):
+            scores[:, number] = shifts + xp.log(xp.exp(of_label - shifts[:, None]).sum(axis=1))
+    scores[xp.isneginf(scores).all(axis=1)] = 0
+    return scores
 
 
 def log_potentials(model: Model, rows: Floats2d) -> Floats2d:

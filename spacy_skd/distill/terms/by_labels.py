@@ -10,7 +10,7 @@ import numpy as np
 from ...structures import ChainMarginals, LinearChain, Token
 from ...structures.base import Floats1d, Ints1d, array_module
 from ..matching import check_known_labels
-from ..meaning import has_entities, knows_all
+from ..meaning import has_entities, knows_all, labels_of
 from ..parts import Distribution, LabelSequences, Parts, accumulate, scores_of
 from ..targets import Target, Teacher
 from .base import TeacherTerm
@@ -72,9 +72,10 @@ class ByLabels:
         return among_known
 
     def _tell(self, teacher: Teacher, student: Distribution) -> None:
-        """Say once that a teacher does not teach what the objective says."""
-        told = teacher.component, teacher.labels
-        if told in self._told:
+        """Say once that a teacher, other than gold annotation, does not teach what the objective
+        says."""
+        told = teacher.component, teacher.meant
+        if teacher.is_annotation or told in self._told:
             return
         self._told.add(told)
         how = "by its marginals or best outputs" if has_entities(student) else "given these"
@@ -82,7 +83,7 @@ class ByLabels:
             "A teacher of '%s' does not know all labels of the student, or means others: it "
             "teaches %s, %s, and says nothing of the others (docs/usage.md, Several teachers).",
             teacher.component,
-            ", ".join(teacher.meant),
+            ", ".join(labels_of(teacher.meant)),
             how,
         )
 

@@ -153,15 +153,14 @@ class _Claims:
     def _candidates(self, k: int) -> Candidates:
         """The same as label sequences with the teacher's labels."""
         teacher: Any = self._teacher()
-        if not isinstance(teacher, Candidates):
-            if isinstance(teacher, Token) and has_entities(self.student):
-                teacher = spans.legal_chain(teacher)
-            elif isinstance(teacher, LocalSpans):
-                teacher = spans.as_flat(teacher)
-            numbers = np.arange(len(self.targets))
-            lesson = Lesson(self.student, self.student, teacher, self.targets, numbers)
-            teacher = best_outputs(lesson, k, temperature=1.0, uniform=False)
-        return spans.as_sequences(teacher) if teacher.are_sets() else teacher
+        if isinstance(teacher, Token) and has_entities(self.student):
+            teacher = spans.legal_chain(teacher)
+        elif isinstance(teacher, LocalSpans):
+            teacher = spans.as_flat(teacher)
+        numbers = np.arange(len(self.targets))
+        lesson = Lesson(self.student, self.student, teacher, self.targets, numbers)
+        best = best_outputs(lesson, k, temperature=1.0, uniform=False)
+        return spans.as_sequences(best) if best.are_sets() else best
 
     def _teacher(self) -> Any:
         return collate(self.targets, scores_of(self.student), self.student.packing)

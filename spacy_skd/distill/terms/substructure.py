@@ -11,12 +11,16 @@ from ...structures import ChainMarginals, HeadSelection, LinearChain, Token
 from ...structures.base import Floats1d, Floats2d, array_module
 from ..arcs import without_tree
 from ..parts import ARCS, Distribution, Parts, accumulate, per_token, scale, scores_of
-from ..targets import Target
+from ..targets import LOWEST, Target
 from ..temperature import check_temperature, temper
 from .arc_scores import arc_divergence, arc_squares
 from .base import Lesson, label_sequences, lessons, token_parts
 
 Match: TypeAlias = Literal["squares", "kl"]
+CERTAIN = (
+    "The teacher is certain: its scores cannot be matched, use spacy-skd.StructuralKD.v1. (It "
+    'gives some labels no probability at all, as rules do. match = "kl" can be had of it, too.)'
+)
 NEVER = -1e30
 """A score that is impossible, but a number."""
 MATCHES: tuple[Match, ...] = ("squares", "kl")
@@ -34,8 +38,9 @@ class Substructure:
 
     A constant added to all scores of a token changes no distribution, and is not stored of a
     teacher either; so "squares" takes the differences about their mean. Forbidden pairs do not
-    count. Of arcs, the labels of a token are its heads, and the relations of each head count as
-    much as the teacher gives it (`arc_scores`).
+    count, and a teacher that gives a label no probability at all, so that there is no score to
+    match, is a ValueError. Of arcs, the labels of a token are its heads, and the relations of each
+    head count as much as the teacher gives it (`arc_scores`).
     """
 
     def __init__(
@@ -78,6 +83,8 @@ class Substructure:
         student = lesson.part
         theirs, ours = scores_of(teacher), scores_of(student)
         xp = array_module(ours)
+        if self.match == "squares" and theirs.size and float(theirs.min()) <= LOWEST:
+            raise ValueError(CERTAIN)
         token_weights = per_token(weights, student)[:, 0]
         if not (self.transitions and isinstance(student, LinearChain)):
             nothing = xp.zeros((1, student.n_labels), dtype=ours.dtype)
