@@ -87,6 +87,12 @@ def test_a_batch_gives_what_single_documents_give(parser):
     assert [tree_of(nlp(text)) for text in TEXTS] == [tree_of(doc) for doc in nlp.pipe(TEXTS)]
 
 
+def test_processes(parser):
+    _, nlp = parser
+    expected = [tree_of(nlp(text)) for text in TEXTS]
+    assert [tree_of(doc) for doc in nlp.pipe(TEXTS, n_process=2, batch_size=2)] == expected
+
+
 def test_empty_and_short_documents(parser):
     _, nlp = parser
     docs = list(nlp.pipe(["", "Ada", "", "Bob sleeps"]))
