@@ -251,21 +251,32 @@ def main(
     lengths: Annotated[list[int] | None, typer.Option(help="Mean sentence lengths")] = None,
     output: Annotated[Path, typer.Option()] = RESULTS / "objectives_speed.json",
 ) -> None:
-    """Measure, print the tables, and write them as JSON and Markdown."""
+    """Measure, print the tables, and write them as JSON and Markdown.
+
+    Asked for some labels or lengths, it keeps what the output has of the others.
+    """
     torch.set_num_threads(1)
-    rows: dict[str, Any] = {
-        "search_tokens_per_second": round(search_speed(17, rounds)),
-        "ratios": [],
-    }
+    rows: dict[str, Any] = {"ratios": []}
+    if (labels or lengths) and output.exists():
+        rows = json.loads(output.read_text(encoding="utf-8"))
+    else:
+        rows["search_tokens_per_second"] = round(search_speed(17, rounds))
     output.parent.mkdir(parents=True, exist_ok=True)
     for n_labels in labels or LABELS:
         for length in lengths or LENGTHS:
             title = f"L {n_labels}, n {length}"
             found = Bench(n_labels, length).measure(rounds, title)
-            rows["ratios"].append({"labels": n_labels, "length": length, "ratios": found})
+            column = {"labels": n_labels, "length": length, "ratios": found}
+            others = [row for row in rows["ratios"] if place(row) != place(column)]
+            rows["ratios"] = sorted([*others, column], key=place)
             output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
             output.with_suffix(".md").write_text(table(rows), encoding="utf-8")
     print(table(rows))
+
+
+def place(column: dict[str, Any]) -> tuple[int, int]:
+    """Where a column is in the table."""
+    return column["labels"], column["length"]
 
 
 def table(rows: dict[str, Any]) -> str:

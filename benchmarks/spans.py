@@ -62,9 +62,15 @@ def main(
     jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each")] = 1,
     entity_results: Annotated[Path, typer.Option(help="Of benchmarks/ner.py")] = RESULTS
     / "ner.jsonl",
+    table: Annotated[
+        bool, typer.Option("--table", help="Run and measure nothing: the table of what has run")
+    ] = False,
     results: Annotated[Path, typer.Option(help="Finished runs")] = RESULTS / "spans.jsonl",
 ) -> None:
     """Run what is missing, then write the tables next to the results."""
+    if table:
+        write_tables(results, entity_results, {}, {})
+        return
     chosen = corpora or list(SEEDS)
     for corpus in chosen:
         prepare(data / corpus, work / corpus)
@@ -84,10 +90,7 @@ def main(
     done = bench.teachers()
     errors = {run: calibration(bench, run) for run in teachers if run in done}
     speeds = {corpus: student_speeds(bench, corpus) for corpus in chosen}
-    rows = [row for row in map(renamed, read_rows(entity_results)) if row] + read_rows(results)
-    table = make_table(rows, errors, speeds)
-    results.with_suffix(".md").write_text(table, encoding="utf-8")
-    print(table)
+    write_tables(results, entity_results, errors, speeds)
 
 
 class SpanBench(Bench):
@@ -198,6 +201,19 @@ def renamed(row: dict) -> dict | None:
     return row | {"setting": setting, "system": system}
 
 
+def write_tables(
+    results: Path,
+    entity_results: Path,
+    errors: dict[Run, float],
+    speeds: dict[str, dict[str, float]],
+) -> None:
+    """Write the tables next to the results."""
+    rows = [row for row in map(renamed, read_rows(entity_results)) if row] + read_rows(results)
+    tables = make_table(rows, errors, speeds)
+    results.with_suffix(".md").write_text(tables, encoding="utf-8")
+    print(tables)
+
+
 def make_table(
     rows: list[dict], errors: dict[Run, float], speeds: dict[str, dict[str, float]]
 ) -> str:
@@ -225,8 +241,10 @@ def make_table(
                 + " |"
             )
         speed = speeds.get(corpus, {})
-        cells = [f"{speed[kind]:,.0f}" if kind in speed else "–" for kind in MODELS]
-        lines += ["| words/s of CPU time | – | – | " + " | ".join(cells) + " |", ""]
+        if speed:
+            cells = [f"{speed[kind]:,.0f}" if kind in speed else "–" for kind in MODELS]
+            lines.append("| words/s of CPU time | – | – | " + " | ".join(cells) + " |")
+        lines.append("")
     return "\n".join(lines)
 
 

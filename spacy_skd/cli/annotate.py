@@ -22,13 +22,13 @@ from ..distill.teachers import TeacherReader, find_teachers, fingerprint
 from ..training.documents import Source, find_files, read_sources
 from ..training.routes import Routes, Share
 from .teachers import (
-    BY,
     BY_HELP,
     ENSEMBLE_HELP,
     SKIP_HELP,
     TEACHER_HELP,
     TOKENIZER_HELP,
     check_options,
+    divided,
     load_tokenizer,
     named_teachers,
 )
@@ -114,9 +114,7 @@ def annotate_cli(
             "tokenizer": words,
         }
         if teachers:
-            shared: Any = paths
-            if not ensemble:
-                shared = Routes(teachers, paths, by or BY, skip_unknown=skip_unknown)
+            shared = divided(teachers, paths, by, skip_unknown=skip_unknown, ensemble=ensemble)
             annotate_each(teachers, shared, output, gpu_id=gpu_id, **settings)
             return
         setup_gpu(gpu_id)

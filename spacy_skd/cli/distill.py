@@ -14,15 +14,14 @@ from wasabi import msg
 from ..distill.store import BATCH_SIZE
 from ..training.corpus import READER
 from ..training.documents import find_files
-from ..training.routes import Routes
 from .annotate import FORMATS, annotate, annotate_each, clear_errors, report
 from .teachers import (
-    BY,
     BY_HELP,
     ENSEMBLE_HELP,
     SKIP_HELP,
     TEACHER_HELP,
     check_options,
+    divided,
     load_tokenizer,
     named_teachers,
     tokenizer_of,
@@ -146,9 +145,7 @@ def distill_cli(
             "tokenizer": words,
         }
         if teachers:
-            shared: Any = documents
-            if not ensemble:
-                shared = Routes(teachers, documents, by or BY, skip_unknown=skip_unknown)
+            shared = divided(teachers, documents, by, skip_unknown=skip_unknown, ensemble=ensemble)
             annotate_each(teachers, shared, output / TARGETS, gpu_id=gpu_id, **settings)
         else:
             nlp = load_model(first)

@@ -8,6 +8,8 @@ from spacy.language import Language
 from spacy.util import is_package, load_model, load_model_from_config
 from thinc.api import Config
 
+from ..training.routes import Routes
+
 TEACHER_HELP = "One of several teachers, as NAME=PATH, for instance de=teachers/german"
 BY = "lang"
 BY_HELP = f"Attribute of a document whose value is the name of its teacher (default: {BY})"
@@ -58,6 +60,19 @@ def check_options(
                 f"{option} divides documents among teachers, and with --ensemble every teacher "
                 "reads all of them: leave out one of the two."
             )
+
+
+def divided(
+    teachers: Mapping[str, str],
+    paths: Sequence[Path | str],
+    by: str | None,
+    *,
+    skip_unknown: bool,
+    ensemble: bool,
+) -> Sequence[Path | str] | Routes:
+    """Files and folders as several teachers read them: an ensemble all of them, others those that
+    an attribute of a document says."""
+    return paths if ensemble else Routes(teachers, paths, by or BY, skip_unknown=skip_unknown)
 
 
 def load_tokenizer(name: str | None) -> Language | None:

@@ -1,4 +1,5 @@
-"""Trees in documents: gold annotation as head numbers within sentences, and the way back."""
+"""Trees in documents: annotation as head numbers within sentences or as labels of tokens, and the
+way back."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,13 +7,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from spacy.parts_of_speech import NAMES
+from spacy.strings import StringStore
 from spacy.symbols import DEP, HEAD, SENT_START
 from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..distill.annotation import MISSING
+from ..distill.arc_targets import best_arcs
+from ..distill.targets import Target
 from ..structures import SpanningTree
-from ..structures.base import Floats2d, Ints1d
+from ..structures.base import Floats2d, Ints1d, to_host
+from ..structures.dependency_codes import Words, labels_of_trees
 from .structured_pipe import same_tokens
 
 Ids1d: TypeAlias = npt.NDArray[np.uint64]
@@ -114,6 +120,36 @@ def _cross(heads: Ints1d) -> bool:
     low, high = ends.min(axis=0), ends.max(axis=0)
     inside = (low[:, None] < low) & (low < high[:, None])
     return bool((inside & (high > high[:, None])).any())
+
+
+def taught_tree(doc: Doc, target: Target | None) -> tuple[Ints1d, Ids1d]:
+    """What a teacher takes for each token's head and relation, as `gold_tree`."""
+    if target is None or len(target) != len(doc):
+        return np.full(len(doc), MISSING), np.zeros(len(doc), dtype=np.uint64)
+    heads, columns = best_arcs(target)
+    ids = [doc.vocab.strings.add(label) for label in target.teacher.labels]
+    return heads, np.asarray(ids, dtype=np.uint64)[columns]
+
+
+def token_labels(
+    heads: Ints1d,
+    relations: Ids1d,
+    lengths: Sequence[int] | Ints1d,
+    strings: StringStore,
+    tags: Ints1d | None,
+) -> list[str | None]:
+    """The label of each token that means its head and relation (N,), None where one is not known.
+
+    heads: (N,) head numbers within sentences. tags: (N,) parts of speech, if heads are told by
+        them, not by their positions.
+    """
+    names = None if tags is None else {tag: NAMES[tag] for tag in np.unique(tags).tolist()}
+    return labels_of_trees(
+        np.where(relations == 0, MISSING, heads),
+        [strings[relation] for relation in relations.tolist()],
+        Words(to_host(lengths), tags),
+        names,
+    )
 
 
 def gold_sentence_starts(example: Example) -> Ints1d:

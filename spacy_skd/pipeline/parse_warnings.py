@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 from spacy.language import Language
+from spacy.symbols import DEP
 from spacy.tokens import Doc
 from spacy.training import Example
 
@@ -73,4 +74,21 @@ def warn_of_other_sentences(name: str, doc: Doc, n_lost: int, n_sentences: int) 
         "sentences. Annotate documents that have the same boundaries, by the same senter or "
         "sentencizer, and with the same max_length. (This is said once.)",
         stacklevel=4,
+    )
+
+
+def unknown_relation(
+    component: str, relation: int, examples: Sequence[Example], labels: Sequence[str]
+) -> ValueError:
+    """The error of a gold relation, the number of a string, that a component does not know."""
+    example = next(e for e in examples if relation in e.reference.to_array([DEP]))
+    label = example.reference.vocab.strings[relation]
+    hint = "".join(
+        f" If '{other}' is a teacher's name for it, rename that in the reader's label_map."
+        for _, other in alike([label], labels)
+    )
+    return ValueError(
+        f"A token of {name_of(example.reference)} has the relation '{label}', which component "
+        f"'{component}' does not know (it knows {', '.join(labels)}). Remove it from the data, or "
+        f"train a new component on all the relations.{hint}"
     )

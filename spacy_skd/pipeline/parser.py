@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from spacy.language import Language
-from spacy.parts_of_speech import NAMES as POS_NAMES
 from spacy.symbols import DEP, IS_SPACE, POS
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -15,33 +14,35 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..distill.annotation import MISSING
-from ..distill.arc_targets import best_arcs, opening_tokens, sentence_targets
+from ..distill.arc_targets import opening_tokens, sentence_targets
 from ..distill.attached import get_target
-from ..distill.matching import alike
 from ..distill.objectives import Objective
 from ..distill.targets import Target
 from ..layers import sentence_lengths, tags_of
 from ..structures import HeadSelection, LabelTrees, Sentences, SpanningTree
 from ..structures.base import Ints1d, to_host
-from ..structures.dependency_codes import Words, label_columns, labels_of_trees, split_label
+from ..structures.dependency_codes import label_columns, split_label
 from .parse_annotation import (
     Ids1d,
     gold_sentence_starts,
     gold_tree,
     set_sentence_starts,
     set_tree,
+    taught_tree,
+    token_labels,
     within_sentences,
     without_crossing,
     without_further_roots,
 )
 from .parse_decoding import attach_spaces, best_trees, without_spaces
 from .parse_warnings import (
+    unknown_relation,
     warn_of_crossing_arcs,
     warn_of_names,
     warn_of_other_sentences,
     warn_of_sentences,
 )
-from .structured_pipe import StructuredPipe, name_of, same_tokens
+from .structured_pipe import StructuredPipe, same_tokens
 
 SPACE_RELATION = "dep"  # what spaCy's own parser says of whitespace
 CODE_AND_BAR = re.compile(r"(0|.*[+-][1-9][0-9]*)\|")  # how labels that stand for heads begin
@@ -249,7 +250,7 @@ class Parser(StructuredPipe):
         columns = np.full(len(relations), MISSING)
         for relation in np.unique(relations[heads != MISSING]).tolist():
             if relation not in number and relation:
-                raise self._unknown_relation(relation, examples)
+                raise unknown_relation(self.name, relation, examples, self.labels)
             columns[relations == relation] = number.get(relation, MISSING)
         return np.stack([heads, columns], axis=1)
 
@@ -353,7 +354,8 @@ class Parser(StructuredPipe):
         lengths = self._sentence_lengths([doc])
         heads, relations = self._gold_trees([Example(doc, doc)], lengths)
         if not (heads != MISSING).any():
-            heads, relations = self._best_tree(doc, lengths)
+            heads, relations = taught_tree(doc, get_target(doc, self.name))
+            heads = within_sentences(heads, lengths)
         labels = self._labels_of([doc], heads, relations, lengths)
         return {label for label in labels if label is not None}
 
@@ -366,31 +368,12 @@ class Parser(StructuredPipe):
         if not self.labels_tokens:
             super().check_labels(target)
 
-    def _best_tree(self, doc: Doc, lengths: Ints1d) -> tuple[Ints1d, Ids1d]:
-        """What the teacher takes for each token's head and relation, where there is no gold."""
-        target = get_target(doc, self.name)
-        if target is None or len(target) != len(doc):
-            return np.full(len(doc), MISSING), np.zeros(len(doc), dtype=np.uint64)
-        heads, columns = best_arcs(target)
-        ids = [doc.vocab.strings.add(label) for label in target.teacher.labels]
-        return within_sentences(heads, lengths), np.asarray(ids, dtype=np.uint64)[columns]
-
     def _labels_of(
         self, docs: Sequence[Doc], heads: Ints1d, relations: Ids1d, lengths: Ints1d
     ) -> list[str | None]:
         """The label of each token (N,), None where its head or relation is not known."""
-        strings = self.vocab.strings
         tags = tags_of(docs) if self._needs_tags else None
-        names = (
-            {tag: POS_NAMES[tag] for tag in np.unique(tags).tolist()} if tags is not None else None
-        )
-        heads = np.where(relations == 0, MISSING, heads)
-        return labels_of_trees(
-            heads,
-            [strings[relation] for relation in relations.tolist()],
-            Words(to_host(lengths), tags),
-            names,
-        )
+        return token_labels(heads, relations, lengths, self.vocab.strings, tags)
 
     # --- sentences
 
@@ -405,19 +388,3 @@ class Parser(StructuredPipe):
         ends = np.cumsum([len(doc) for doc in docs])
         documents = np.searchsorted(ends, np.cumsum(lengths) - lengths, side="right")
         return np.bincount(documents[lengths > 0], minlength=len(docs))
-
-    def _unknown_relation(self, relation: int, examples: Sequence[Example]) -> ValueError:
-        for example in examples:
-            if relation in example.reference.to_array([DEP]):
-                break
-        label = self.vocab.strings[relation]
-        hint = "".join(
-            f" If '{other}' is a teacher's name for it, rename that in the reader's label_map."
-            for _, other in alike([label], self.labels)
-        )
-        return ValueError(
-            f"A token of {name_of(example.reference)} has the relation "
-            f"'{label}', which component '{self.name}' does not know (it "
-            f"knows {', '.join(self.labels)}). Remove it from the data, or train a new component "
-            f"on all the relations.{hint}"
-        )

@@ -80,7 +80,8 @@ class DistillCorpus:
         one teacher, the first is taken that has the document. Without a store it is a plain corpus.
     max_length: longer documents are split, at the ends of sentences if possible, and never within
         an entity or span; nothing is left out. 0 for no limit.
-    limit: use only the first so many documents. 0 for no limit.
+    limit: use only so many documents, the first ones of each file in proportion to its size. 0 for
+        no limit.
     gold_preproc: split gold documents into their sentences.
     shuffle: yield examples in another order at each pass. They go through a buffer of
         `buffer_size`, so no more are in memory when the corpus is streamed (max_epochs = -1).
