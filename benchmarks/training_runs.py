@@ -30,13 +30,28 @@ CONFIGS = ROOT / "configs"
 RESULTS = Path(__file__).parent / "results"
 EVALUATIONS = {"teacher": 2, "student": 10}
 # spaCy's commands with numpy's matrix product instead of blis's: several times as fast on some
-# processors, and the only difference is the order in which sums are rounded.
+# processors, and the only difference is the order in which sums are rounded. With BFLOAT16=1 in the
+# environment, transformers compute in bfloat16 (weights stay in float32): 1.7 times as fast where
+# the processor has instructions for it.
 SPACY = """
+import os
 from thinc.backends.numpy_ops import NumpyOps
 init = NumpyOps.__init__
 NumpyOps.__init__ = lambda self, *args, use_blis=False, **kwargs: init(
     self, *args, use_blis=False, **kwargs
 )
+if os.environ.get("BFLOAT16"):
+    import torch
+    from transformers import BertModel
+    forward = BertModel.forward
+    def in_bfloat16(self, *args, **kwargs):
+        with torch.autocast("cpu", torch.bfloat16):
+            output = forward(self, *args, **kwargs)
+        for name, value in list(output.items()):
+            if isinstance(value, torch.Tensor):
+                output[name] = value.float()
+        return output
+    BertModel.forward = in_bfloat16
 from spacy.cli import setup_cli
 setup_cli()
 """
