@@ -6,14 +6,18 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..distill.annotation import MISSING, allowed_spans
+from ..distill.annotation import MISSING, allowed_spans, spans_within
 from ..distill.parts import scores_of
 from ..distill.spans import as_flat, legal_chain
 from ..structures import FlatSpans, LinearChain, LocalSpans, Token
 from ..structures.base import array_module, to_host
 from ..structures.span_decoding import decode_nested
+from ..structures.span_probabilities import likely_spans
 
 EntityDistribution: TypeAlias = Token | LinearChain | FlatSpans | LocalSpans
+
+LEAST_THRESHOLD = 1e-3
+"""Of less probable entities there are too many to be listed."""
 
 
 class Entities(NamedTuple):
@@ -50,6 +54,37 @@ def nested_entities(distribution: LocalSpans, threshold: float) -> Entities:
     return _as_entities([row[:4] for row in rows], scores)
 
 
+def likely_entities(
+    distribution: EntityDistribution, threshold: float, *, may_overlap: bool
+) -> Entities:
+    """The entities whose probability is at least the threshold; of those that overlap the most
+    probable ones, unless they may. Below `LEAST_THRESHOLD` it counts as that."""
+    if isinstance(distribution, (FlatSpans, LocalSpans)):
+        structure: FlatSpans | LinearChain = as_flat(distribution)
+    else:
+        structure = legal_chain(distribution)
+    firsts, lasts, labels, scores = likely_spans(structure, max(threshold, LEAST_THRESHOLD))
+    if not may_overlap:
+        kept = _without_overlaps(firsts, lasts, scores)
+        firsts, lasts, labels, scores = firsts[kept], lasts[kept], labels[kept], scores[kept]
+    offsets = structure.packing.offsets
+    documents = np.searchsorted(offsets, firsts, side="right") - 1
+    shifts = offsets[documents]
+    return Entities(documents, firsts - shifts, lasts - shifts, labels, scores.astype("float32"))
+
+
+def _without_overlaps(firsts: np.ndarray, lasts: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The numbers of spans that share no token with a more probable one, in their order."""
+    taken = np.zeros(int(lasts.max(initial=-1)) + 1, dtype=bool)
+    kept = []
+    for number in np.argsort(-scores, kind="stable").tolist():
+        tokens = slice(firsts[number], lasts[number] + 1)
+        if not taken[tokens].any():
+            taken[tokens] = True
+            kept.append(number)
+    return np.sort(np.asarray(kept, dtype=np.int64))
+
+
 def _best_spans(spans: FlatSpans, with_scores: bool) -> Entities:
     rows = [
         (number, first, last, label)
@@ -82,18 +117,26 @@ def _best_labels(chain: LinearChain) -> Entities:
 
 
 def constrain(
-    distribution: EntityDistribution, known: np.ndarray, spaces: np.ndarray
+    distribution: EntityDistribution,
+    known: np.ndarray,
+    spaces: np.ndarray,
+    barred: np.ndarray | None = None,
 ) -> EntityDistribution:
     """The distribution given what is known of tokens; no entity begins or ends with whitespace.
 
     known: (N,) columns of `biluo_labels`, −1 where nothing is known. spaces: (N,) which tokens are
-    whitespace.
+    whitespace. barred: (N, R) in entities of which labels a token must not be, unless it is known
+    to be; None for no such tokens.
     """
+    if barred is not None:
+        barred = barred & (known == MISSING)[:, None]
     if isinstance(distribution, (Token, LinearChain)):
         begins, ends, _ = columns_of(tuple(distribution.labels or ()))
         fits_space = ~spaces[:, None] | ~(begins | ends)
         at_hand = known[:, None] == np.arange(len(begins))
         allowed = np.where(known[:, None] == MISSING, fits_space, at_hand)
+        if barred is not None:
+            allowed[:, 1:] &= ~np.repeat(barred, 4, axis=1)
         return distribution.restrict(array_module(scores_of(distribution)).asarray(allowed))
     xp = array_module(distribution.scores)
     allowed, outside = allowed_spans(known, distribution)
@@ -101,6 +144,10 @@ def constrain(
         wrong = spaces[: len(spaces) - width] | spaces[width:]
         free = known[: len(spaces) - width] == MISSING
         allowed[: len(spaces) - width, width] &= ~(wrong & free)[:, None]
+    if barred is not None:
+        columns = np.ones((len(spaces), 1 + 4 * distribution.n_labels), dtype=bool)
+        columns[:, 1:] = ~np.repeat(barred, 4, axis=1)
+        allowed &= spans_within(columns, distribution.max_width)
     if isinstance(distribution, FlatSpans):
         return distribution.restrict(xp.asarray(allowed), xp.asarray(outside))
     scores = xp.where(xp.asarray(allowed), distribution.scores, -xp.inf)

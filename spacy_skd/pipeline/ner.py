@@ -16,17 +16,21 @@ from ..distill.annotation import MISSING, mark_unknown, without_wide
 from ..distill.objectives import Objective
 from ..structures import LocalSpans, biluo_labels, entity_labels
 from ..structures.biluo import is_biluo
+from .barred_labels import barred_labels
+from .documents import name_of, same_tokens
+from .entity_answers import EntityAnswers
 from .entity_decoding import (
     Entities,
     EntityDistribution,
     best_entities,
     columns_of_span,
     constrain,
+    likely_entities,
     nested_entities,
 )
-from .structured_pipe import StructuredPipe, name_of, same_tokens
-
-IN, OUT, BEGIN = 1, 2, 3  # spaCy's codes of Token.ent_iob; 0 is missing
+from .preset_entities import BEGIN, IN, add_entities, preset_tokens
+from .structured_pipe import StructuredPipe
+from .units import Entity, entities_of, known_entities
 
 default_config = """
 [model]
@@ -54,7 +58,13 @@ DEFAULT_CONFIG = Config().from_str(default_config)
 @Language.factory(
     "skd_ner",
     assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
-    default_config={**DEFAULT_CONFIG, "spans_key": None, "threshold": 0.5},
+    default_config={
+        **DEFAULT_CONFIG,
+        "spans_key": None,
+        "threshold": 0.5,
+        "flat_threshold": None,
+        "confidence": True,
+    },
     default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
 )
 def make_ner(
@@ -64,6 +74,8 @@ def make_ner(
     objective: Objective,
     spans_key: str | None,
     threshold: float,
+    flat_threshold: float | None,
+    confidence: bool,
     scorer: Callable | None,
 ) -> "EntityRecognizer":
     """Construct an entity recogniser.
@@ -73,6 +85,9 @@ def make_ner(
     objective: loss, for instance spacy-skd.StructuralKD.v1.
     spans_key: read and write doc.spans[spans_key] instead of doc.ents.
     threshold: above which probability a span is predicted, for models whose spans may be nested.
+    flat_threshold: from which probability on an entity is predicted, for all other models; None for
+        the best entities together.
+    confidence: let documents keep what is needed to ask for probabilities.
     scorer: scoring method.
     """
     return EntityRecognizer(
@@ -81,8 +96,10 @@ def make_ner(
         name,
         objective=objective,
         scorer=scorer,
+        confidence=confidence,
         spans_key=spans_key,
         threshold=threshold,
+        flat_threshold=flat_threshold,
     )
 
 
@@ -184,24 +201,58 @@ class EntityRecognizer(StructuredPipe):
         """Write the best entities of each document, around what is set already."""
         docs = list(docs)
         key = self.cfg["spans_key"]
-        preset = [_preset_tokens(doc) if key is None else None for doc in docs]
-        constrained = self._constrain(docs, scores, preset)
-        with self._naming(docs):
-            if key is not None and isinstance(constrained, LocalSpans):
-                entities = nested_entities(constrained, self.cfg["threshold"])
-            else:
-                entities = best_entities(constrained, with_scores=key is not None)
-        for doc, spans, codes in zip(docs, self._as_spans(docs, entities), preset):
+        answers = self.read(docs, scores)
+        entities = answers.entities
+        for number, (doc, spans) in enumerate(zip(docs, self._as_spans(docs, entities))):
             if key is not None:
                 doc.spans[key] = spans
-            elif codes is None:
-                doc.set_ents(spans)
+            elif number in answers.presets:
+                add_entities(doc, spans)
             else:
-                _add_entities(doc, spans)
+                doc.set_ents(spans)
         if key is not None and entities.scores is not None:
             counts = np.bincount(entities.documents, minlength=len(docs))
             for doc, probs in zip(docs, np.split(entities.scores, np.cumsum(counts)[:-1])):
                 doc.spans[key].attrs["scores"] = probs
+        self._keep(docs, answers)
+
+    def read(
+        self, docs: list[Doc], structure: EntityDistribution, *, has_annotations: bool = False
+    ) -> EntityAnswers:
+        """Decode, around the entities that documents have already; see `StructuredPipe.read`."""
+        key = self.cfg["spans_key"]
+        is_free = key is not None or has_annotations
+        preset = [None if is_free else preset_tokens(doc) for doc in docs]
+        constrained = self._constrain(docs, structure, preset)
+        with self._naming(docs):
+            if key is not None and isinstance(constrained, LocalSpans):
+                entities = nested_entities(constrained, self.cfg["threshold"])
+            elif (threshold := self.cfg.get("flat_threshold")) is not None:
+                entities = likely_entities(constrained, threshold, may_overlap=key is not None)
+            else:
+                entities = best_entities(constrained, with_scores=key is not None)
+        return EntityAnswers(
+            self.name,
+            constrained,
+            structure,
+            self.temperature,
+            entities=entities,
+            labels=self.labels,
+            spans_key=key,
+            presets={
+                number: tuple((entity.start, entity.end) for entity in docs[number].ents)
+                for number, codes in enumerate(preset)
+                if codes is not None
+            },
+        )
+
+    def units(self, doc: Doc) -> list[Entity]:
+        """(start, end, label) of each entity of a document, predicted or gold."""
+        return entities_of(doc, self.cfg["spans_key"])
+
+    def known(self, doc: Doc) -> np.ndarray:
+        """The tokens of which a gold document says whether they are in an entity, (n,) of bool."""
+        return known_entities(doc, self.cfg["spans_key"])
 
     def _as_spans(self, docs: list[Doc], entities: Entities) -> list[list[Span]]:
         ids = [self.vocab.strings.add(label) for label in self.labels]
@@ -216,9 +267,11 @@ class EntityRecognizer(StructuredPipe):
         scores: EntityDistribution,
         preset: list[np.ndarray | None],
     ) -> EntityDistribution:
-        """The distributions given what the documents have set already, and their whitespace."""
+        """The distributions given what the documents have set already, their whitespace, and what
+        tokens are barred from."""
         spaces = np.concatenate([doc.to_array("IS_SPACE") for doc in docs] or [np.zeros(0)]) != 0
-        if not spaces.any() and all(codes is None for codes in preset):
+        barred = barred_labels(docs, self.labels)
+        if barred is None and not spaces.any() and all(codes is None for codes in preset):
             return scores
         known = np.full(len(spaces), MISSING)
         offset = 0
@@ -230,7 +283,7 @@ class EntityRecognizer(StructuredPipe):
                         columns = columns_of_span(len(entity), self.labels.index(entity.label_))
                         known[offset + entity.start : offset + entity.end] = columns
             offset += len(doc)
-        return constrain(scores, known, spaces)
+        return constrain(scores, known, spaces, barred)
 
     # --- annotation
 
@@ -344,29 +397,3 @@ class EntityRecognizer(StructuredPipe):
             f"'{self.name}' does not know (it knows {', '.join(self.labels)}). Remove the label "
             "from the data, or train a new component on all the labels."
         )
-
-
-def _preset_tokens(doc: Doc) -> np.ndarray | None:
-    """What a document says of its tokens before prediction: (n,), 0 (column of O) where a token has
-    to stay outside or belongs to an entity already, −1 where it is free; None where all are free.
-
-    `doc.ents = …` marks every other token as outside, so outside counts as said only where the
-    document also has tokens whose entity is missing.
-    """
-    codes = doc.to_array("ENT_IOB")
-    if not codes.any():
-        return None
-    fixed = (codes == IN) | (codes == BEGIN)
-    if (codes == 0).any():
-        fixed |= codes == OUT
-    return np.where(fixed, 0, MISSING) if fixed.any() else None
-
-
-def _add_entities(doc: Doc, spans: Iterable[Span]) -> None:
-    """Add the entities that do not begin in one that the document has; keep what it has."""
-    kept = doc.ents
-    taken = {token for entity in kept for token in range(entity.start, entity.end)}
-    new = [span for span in spans if span.start not in taken]
-    codes, types = doc.to_array(["ENT_IOB", "ENT_TYPE"]).T
-    blocked = np.flatnonzero((codes == BEGIN) & (types == 0)).tolist()
-    doc.set_ents([*kept, *new], blocked=[doc[token : token + 1] for token in blocked])

@@ -19,7 +19,7 @@ from ..distill.targets import Target
 from ..structures import SpanningTree
 from ..structures.base import Floats2d, Ints1d, to_host
 from ..structures.dependency_codes import Words, labels_of_trees
-from .structured_pipe import same_tokens
+from .documents import same_tokens
 
 Ids1d: TypeAlias = npt.NDArray[np.uint64]
 """Numbers of strings in spaCy's store."""
@@ -49,6 +49,27 @@ def gold_tree(example: Example) -> tuple[Ints1d, Ids1d]:
     aligned_relations[known] = relations[gold_of[known]]
     aligned_relations[aligned_heads == MISSING] = 0
     return aligned_heads, aligned_relations
+
+
+def gold_trees(
+    examples: Sequence[Example], lengths: Ints1d, single_root: bool, projective: bool
+) -> tuple[Ints1d, Ids1d]:
+    """Head numbers within sentences and ids of relations of all tokens of a batch, both (N,).
+
+    lengths: (B,) of the sentences. single_root, projective: leave out what no tree with one root
+    has, and of such trees what no projective one has.
+    """
+    trees = [gold_tree(example) for example in examples]
+    starts = np.cumsum([0, *(len(heads) for heads, _ in trees)])
+    heads = np.concatenate(
+        [np.where(heads < 0, MISSING, heads + start) for (heads, _), start in zip(trees, starts)]
+    )
+    heads = within_sentences(heads, lengths)
+    if single_root:
+        heads = without_further_roots(heads, lengths)
+        if projective:
+            heads = without_crossing(heads, lengths)
+    return heads, np.concatenate([relations for _, relations in trees])
 
 
 def _single(lengths: np.ndarray, numbers: np.ndarray) -> Ints1d:

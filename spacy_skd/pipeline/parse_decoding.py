@@ -31,20 +31,23 @@ def best_trees(
     else:
         trees = trees_of_roots(structure) if several_roots else structure.argmax()
         local = np.concatenate(trees)
-        relations = _best_relations(structure, local, labels)
+        relations = relation_scores(structure, local, labels).argmax(axis=1)
     starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
     return np.where(local == 0, here, starts + local - 1), relations
 
 
-def _best_relations(structure: ArcDistribution, heads: Ints1d, labels: Sequence[str]) -> Ints1d:
-    """The likeliest relation of each arc; spaCy's name of the root's relation, if the model knows
-    it, is kept for roots."""
+def relation_scores(structure: ArcDistribution, heads: Ints1d, labels: Sequence[str]) -> Floats2d:
+    """log p(relation | arc) of the arc of each token, (N, R), up to a constant a token; spaCy's
+    name of the root's relation, if the model knows it, is kept for roots.
+
+    heads: (N,) head numbers within sentences.
+    """
     scores = to_host(structure.relation_log_probs(np.arange(len(heads)), heads)).copy()
     if ROOT in labels and len(labels) > 1:
         column = labels.index(ROOT)
         scores[heads != 0, column] = -np.inf
-        return np.where(heads == 0, column, scores.argmax(axis=1))
-    return scores.argmax(axis=1)
+        scores[heads == 0] = np.where(np.arange(len(labels)) == column, 0, -np.inf)
+    return scores
 
 
 def without_spaces(structure: ArcDistribution, spaces: Bools1d) -> ArcDistribution:

@@ -8,8 +8,11 @@ from spacy.symbols import DEP
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..distill.annotation import MISSING
 from ..distill.matching import alike
-from .structured_pipe import name_of
+from ..structures.base import Ints1d
+from .documents import name_of
+from .parse_annotation import within_sentences, without_crossing
 
 BOUNDARIES = {"token.is_sent_start", "doc.sents"}
 
@@ -54,8 +57,16 @@ def warn_of_names(name: str, relations: Sequence[str]) -> None:
         )
 
 
-def warn_of_crossing_arcs(name: str, n_dropped: int, n_known: int) -> None:
-    """Say how many gold arcs a projective model does not learn, if any."""
+def warn_of_crossing_arcs(name: str, trees: Iterable[tuple[Ints1d, Ints1d]]) -> None:
+    """Say how many gold arcs a projective model does not learn, if any.
+
+    trees: of each document the token numbers of heads and the lengths of its sentences.
+    """
+    n_dropped = n_known = 0
+    for of_document, lengths in trees:
+        heads = within_sentences(of_document, lengths)
+        n_dropped += int((heads != without_crossing(heads, lengths)).sum())
+        n_known += int((heads != MISSING).sum())
     if n_dropped:
         warnings.warn(
             f"The component '{name}' predicts projective trees, but {n_dropped:,} of the "

@@ -22,17 +22,17 @@ from ..layers import sentence_lengths, tags_of
 from ..structures import HeadSelection, LabelTrees, Sentences, SpanningTree
 from ..structures.base import Ints1d, to_host
 from ..structures.dependency_codes import label_columns, split_label
+from .documents import same_tokens
 from .parse_annotation import (
     Ids1d,
     gold_sentence_starts,
     gold_tree,
+    gold_trees,
     set_sentence_starts,
     set_tree,
     taught_tree,
     token_labels,
     within_sentences,
-    without_crossing,
-    without_further_roots,
 )
 from .parse_decoding import attach_spaces, best_trees, without_spaces
 from .parse_warnings import (
@@ -42,7 +42,9 @@ from .parse_warnings import (
     warn_of_other_sentences,
     warn_of_sentences,
 )
-from .structured_pipe import StructuredPipe, same_tokens
+from .structured_pipe import StructuredPipe
+from .tree_answers import TreeAnswers
+from .units import Arc, arcs_of, known_arcs
 
 SPACE_RELATION = "dep"  # what spaCy's own parser says of whitespace
 CODE_AND_BAR = re.compile(r"(0|.*[+-][1-9][0-9]*)\|")  # how labels that stand for heads begin
@@ -71,7 +73,7 @@ ParseDistribution: TypeAlias = HeadSelection | SpanningTree | LabelTrees
 @Language.factory(
     "skd_parser",
     assigns=["token.dep", "token.head", "token.is_sent_start", "doc.sents"],
-    default_config=dict(DEFAULT_CONFIG),
+    default_config={**DEFAULT_CONFIG, "confidence": True},
     default_score_weights={
         "dep_uas": 0.5,
         "dep_las": 0.5,
@@ -86,15 +88,17 @@ def make_parser(
     name: str,
     model: Model[list[Doc], ParseDistribution],
     objective: Objective,
+    confidence: bool,
     scorer: Callable | None,
 ) -> "Parser":
     """Construct a dependency parser.
 
     model: documents to distributions over trees, for instance spacy-skd.BiaffineParser.v1.
     objective: loss, for instance spacy-skd.StructuralKD.v1.
+    confidence: let documents keep what is needed to ask for probabilities.
     scorer: scoring method.
     """
-    return Parser(nlp.vocab, model, name, objective=objective, scorer=scorer)
+    return Parser(nlp.vocab, model, name, objective=objective, confidence=confidence, scorer=scorer)
 
 
 class Parser(StructuredPipe):
@@ -116,8 +120,11 @@ class Parser(StructuredPipe):
         *,
         objective: Objective,
         scorer: Callable | None,
+        confidence: bool = True,
     ) -> None:
-        super().__init__(vocab, model, name, objective=objective, scorer=scorer)
+        super().__init__(
+            vocab, model, name, objective=objective, scorer=scorer, confidence=confidence
+        )
         self._has_warned = False
 
     @property
@@ -189,24 +196,52 @@ class Parser(StructuredPipe):
     def set_annotations(self, docs: Iterable[Doc], scores: Sentences) -> None:
         """Write the best tree of each sentence."""
         docs = list(docs)
-        structure = scores.structure
+        answers = self.read(docs, scores)
+        ids = np.asarray([self.vocab.strings.add(label) for label in self.labels], dtype=np.uint64)
+        names = ids[answers.relations]
+        if answers.attached.any():
+            names[answers.attached] = self.vocab.strings.add(SPACE_RELATION)
+        for doc, (start, end) in zip(docs, pairwise(answers.bounds)):
+            if len(doc):
+                set_tree(doc, answers.heads[start:end] - start, names[start:end])
+        self._keep(docs, answers)
+
+    def read(
+        self, docs: list[Doc], structure: Sentences, *, has_annotations: bool = False
+    ) -> TreeAnswers:
+        """Decode; see `StructuredPipe.read`. Nothing that was set before is kept."""
+        trees = structure.structure
         spaces = np.concatenate(
             [doc.to_array(IS_SPACE) != 0 for doc in docs] or [np.zeros(0, bool)]
         )
-        has_spaces = bool(spaces.any())
-        if has_spaces and not isinstance(structure, LabelTrees):
-            structure = without_spaces(structure, spaces)
+        attached = np.zeros_like(spaces)
+        if spaces.any() and not isinstance(trees, LabelTrees):
+            trees = without_spaces(trees, spaces)
         with self._naming(docs):
-            heads, relations = self.decode(structure)
-        ids = np.asarray([self.vocab.strings.add(label) for label in self.labels], dtype=np.uint64)
-        names = ids[relations]
-        if has_spaces:
-            attached = attach_spaces(heads, spaces, to_host(structure.lengths))
-            names[attached] = self.vocab.strings.add(SPACE_RELATION)
-        bounds = np.cumsum([0, *map(len, docs)]).tolist()
-        for doc, (start, end) in zip(docs, pairwise(bounds)):
-            if len(doc):
-                set_tree(doc, heads[start:end] - start, names[start:end])
+            heads, relations = self.decode(trees)
+        if spaces.any():
+            attached = attach_spaces(heads, spaces, to_host(trees.lengths))
+        return TreeAnswers(
+            self.name,
+            trees,
+            structure,
+            self.temperature,
+            heads=heads,
+            relations=relations,
+            spaces=spaces,
+            attached=attached,
+            lengths=[len(doc) for doc in docs],
+            labels=self.labels,
+            several_roots=self._finds_sentences,
+        )
+
+    def units(self, doc: Doc) -> list[Arc]:
+        """(token, head, relation) of each word of a document, predicted or gold, that has one."""
+        return arcs_of(doc)
+
+    def known(self, doc: Doc) -> np.ndarray:
+        """The words of which a gold document says the head and relation, (n,) of bool."""
+        return known_arcs(doc)
 
     def decode(self, structure: Any) -> tuple[Ints1d, Ints1d]:
         """Of all tokens of a batch, the token numbers of their heads in it, a root's its own, and
@@ -256,20 +291,8 @@ class Parser(StructuredPipe):
 
     def _gold_trees(self, examples: Sequence[Example], lengths: Ints1d) -> tuple[Ints1d, Ids1d]:
         """Head numbers within the model's sentences, and ids of relations, of all tokens."""
-        trees = [gold_tree(example) for example in examples]
-        starts = np.cumsum([0, *(len(heads) for heads, _ in trees)])
-        heads = np.concatenate(
-            [
-                np.where(heads < 0, MISSING, heads + start)
-                for (heads, _), start in zip(trees, starts)
-            ]
-        )
-        heads = within_sentences(heads, lengths)
-        if self._setting("structure") == "tree":
-            heads = without_further_roots(heads, lengths)
-            if self._setting("projective"):
-                heads = without_crossing(heads, lengths)
-        return heads, np.concatenate([relations for _, relations in trees])
+        single_root = self._setting("structure") == "tree"
+        return gold_trees(examples, lengths, single_root, bool(self._setting("projective")))
 
     def _columns_of(
         self, examples: Sequence[Example], heads: Ints1d, relations: Ids1d, lengths: Ints1d
@@ -336,14 +359,10 @@ class Parser(StructuredPipe):
             warn_of_sentences(nlp, self.name, get_examples)
         if not self._setting("projective"):
             return
-        n_lifted = n_known = 0
-        for example in prepared():
-            lengths = self._sentence_lengths([example.predicted])
-            heads = within_sentences(gold_tree(example)[0], lengths)
-            lifted = without_crossing(heads, lengths)
-            n_lifted += int((heads != lifted).sum())
-            n_known += int((heads != MISSING).sum())
-        warn_of_crossing_arcs(self.name, n_lifted, n_known)
+        warn_of_crossing_arcs(
+            self.name,
+            ((gold_tree(one)[0], self._sentence_lengths([one.predicted])) for one in prepared()),
+        )
 
     def labels_of(self, doc: Doc) -> Iterable[str]:
         if not self.labels_tokens:

@@ -19,9 +19,17 @@ from ..distill.matching import check_known_labels
 from ..distill.objectives import Objective
 from ..distill.parts import Distribution, Parts
 from ..distill.targets import Target
+from ..distill.temperature import check_temperature
 from ..layers import get_labels, set_labels
 from ..structures import SentenceError
+from .barred_labels import register_barred_labels
+from .confidence import register_attributes
+from .documents import name_of
+from .kept_readings import forget, keep, reading_of
+from .readings import Answers, Unit
 
+register_attributes()
+register_barred_labels()
 LOGGER = logging.getLogger("spacy")  # what `spacy train` shows
 HINT = (
     "If scores are not numbers, training has diverged or the weights are damaged: try a lower "
@@ -34,8 +42,12 @@ class StructuredPipe(TrainablePipe):
     """A component whose model gives distributions over structures, one a document or a sentence.
 
     Subclasses say what the labels are: `column_labels`, `get_annotation`, `labels_of`, and
-    `set_annotations`. One whose structures are of sentences says which they are, too:
-    `annotation_of`, `targets_of` and `doc_of`.
+    `set_annotations`. What documents say and how sure the component is: `units`, `known` and
+    `read`. One whose structures are of sentences says which they are, too: `annotation_of`,
+    `targets_of` and `doc_of`.
+
+    confidence: whether documents keep the distributions that they were annotated with, to be asked
+    for probabilities (`confidence.py`). It may be set at any time.
     """
 
     @property
@@ -51,6 +63,7 @@ class StructuredPipe(TrainablePipe):
         *,
         objective: Objective,
         scorer: Callable | None,
+        confidence: bool = True,
         **cfg: Any,
     ) -> None:
         self.vocab = vocab
@@ -58,6 +71,7 @@ class StructuredPipe(TrainablePipe):
         self.name = name
         self.objective = objective
         self.scorer = scorer
+        self.confidence = confidence
         self.cfg: dict[str, Any] = {"labels": [], **cfg}
 
     # --- labels
@@ -111,6 +125,78 @@ class StructuredPipe(TrainablePipe):
         nothing = self.model.ops.alloc2f(0, len(self.column_labels()))
         lengths = self.model.ops.alloc1i(len(docs))
         return self.model.get_ref("structure").predict(Ragged(nothing, lengths))
+
+    # --- confidence
+
+    @property
+    def temperature(self) -> float:
+        """By which scores are divided before confidences are taken; decoding does not depend on it.
+
+        Saved with the component. Raises ValueError when set to what is not above 0 or is infinite.
+        """
+        return float(self.cfg.get("temperature", 1.0))
+
+    @temperature.setter
+    def temperature(self, temperature: float) -> None:
+        check_temperature(temperature)
+        if not np.isfinite(temperature):
+            raise ValueError("The temperature has to be a number, not infinite.")
+        self.cfg["temperature"] = float(temperature)
+
+    def units(self, doc: Doc) -> list[Any]:
+        """What a document, predicted or gold, says: a tuple for each thing that is annotated."""
+        raise NotImplementedError
+
+    def known(self, doc: Doc) -> np.ndarray:
+        """The tokens of which a gold document says something, (n,) of bool."""
+        raise NotImplementedError
+
+    def confidences(
+        self, docs: Iterable[Doc], structure: Any, temperature: float | None = None
+    ) -> list[list[float]]:
+        """The probabilities of what annotated documents say, in the order of `units`.
+
+        structure: what `predict` gave for them. temperature: None for the component's own. NaN for
+        what the component did not decide: it was set before, or has a label that it does not know.
+
+        What was set before is known as long as documents keep their confidences; otherwise all is
+        taken for the component's.
+        """
+        docs = list(docs)
+        temperature = self.temperature if temperature is None else temperature
+        check_temperature(temperature)
+        places = [place for doc in docs if (place := self._place_of(doc, structure))]
+        if not docs:
+            return []
+        if len(places) == len(docs):
+            answers, numbers = places[0][0], [number for _, number in places]
+        else:
+            answers = self.read(docs, structure, has_annotations=True)
+            numbers = list(range(len(docs)))
+        answers = answers.at(temperature)
+        return [
+            _probabilities(answers, number, self.units(doc)) for doc, number in zip(docs, numbers)
+        ]
+
+    def _place_of(self, doc: Doc, structure: Any) -> tuple[Answers, int] | None:
+        """What the document keeps of the component, if it is of this structure."""
+        reading = reading_of(doc, self.name)
+        return None if reading is None else reading.place_in(structure)
+
+    def read(self, docs: list[Doc], structure: Any, *, has_annotations: bool = False) -> Answers:
+        """Decode the distributions that `predict` gave, around what documents have set before.
+
+        has_annotations: whether they have been annotated already, so that nothing can be told of
+        what was set before.
+        """
+        raise NotImplementedError
+
+    def _keep(self, docs: list[Doc], answers: Answers) -> None:
+        """Let annotated documents know how sure the component is."""
+        if self.confidence:
+            keep(docs, answers)
+        else:
+            forget(docs, self.name)
 
     # --- learning
 
@@ -283,15 +369,13 @@ class StructuredPipe(TrainablePipe):
         return columns
 
 
-def same_tokens(example: Example) -> bool:
-    """Whether predicted and reference document have the very same tokens."""
-    predicted, reference = example.predicted, example.reference
-    return len(predicted) == len(reference) and bool(
-        (predicted.to_array("ORTH") == reference.to_array("ORTH")).all()
-    )
+def _probabilities(answers: Answers, number: int, units: Sequence[Unit]) -> list[float]:
+    found = answers.found(number)
+    return [
+        found[unit] if unit in found else _or_nan(answers.probability_of(number, unit))
+        for unit in units
+    ]
 
 
-def name_of(doc: Doc) -> str:
-    """How an error message refers to a document."""
-    text = doc.text[:60]
-    return f"document '{text}…'" if len(doc.text) > 60 else f"document '{text}'"
+def _or_nan(probability: float | None) -> float:
+    return float("nan") if probability is None else probability

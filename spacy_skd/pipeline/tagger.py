@@ -19,12 +19,13 @@ from ..distill.annotation import MISSING
 from ..distill.objectives import Objective
 from ..structures import LinearChain, Token
 from ..structures.base import array_module
-from .structured_pipe import StructuredPipe, name_of, same_tokens
+from .barred_labels import barred_labels, check_not_all
+from .documents import name_of, same_tokens
+from .structured_pipe import StructuredPipe
+from .tag_answers import TagAnswers
+from .units import SENTENCE_STARTS, Tag, tags_of
 
 ATTRIBUTES = {"tag": TAG, "pos": POS, "morph": MORPH, "sent_start": SENT_START}
-SENTENCE_STARTS = {"I": 2**64 - 1, "S": 1}
-"""The labels of spaCy's `senter`, for tokens within and at the beginning of a sentence, and what
-`Doc.to_array` gives for them."""
 
 default_config = """
 [model]
@@ -52,7 +53,7 @@ DEFAULT_CONFIG = Config().from_str(default_config)
 @Language.factory(
     "skd_tagger",
     assigns=["token.tag"],
-    default_config={**DEFAULT_CONFIG, "attribute": "tag", "overwrite": False},
+    default_config={**DEFAULT_CONFIG, "attribute": "tag", "overwrite": False, "confidence": True},
     default_score_weights={"tag_acc": 1.0},
 )
 def make_tagger(
@@ -62,6 +63,7 @@ def make_tagger(
     objective: Objective,
     attribute: str,
     overwrite: bool,
+    confidence: bool,
     scorer: Callable | None,
 ) -> "Tagger":
     """Construct a tagger.
@@ -70,6 +72,7 @@ def make_tagger(
     objective: loss, for instance spacy-skd.StructuralKD.v1.
     attribute: what to tag: "tag", "pos", "morph" or "sent_start".
     overwrite: replace tags that are set already; otherwise they are kept and decoded around.
+    confidence: let documents keep what is needed to ask for probabilities.
     scorer: scoring method.
     """
     return Tagger(
@@ -79,6 +82,7 @@ def make_tagger(
         objective=objective,
         attribute=attribute,
         overwrite=overwrite,
+        confidence=confidence,
         scorer=scorer,
     )
 
@@ -113,6 +117,7 @@ class Tagger(StructuredPipe):
         objective: Objective,
         attribute: str = "tag",
         overwrite: bool = False,
+        confidence: bool = True,
         scorer: Callable | None = score_tags,
     ) -> None:
         if attribute not in ATTRIBUTES:
@@ -126,6 +131,7 @@ class Tagger(StructuredPipe):
             name,
             objective=objective,
             scorer=scorer,
+            confidence=confidence,
             attribute=attribute,
             overwrite=overwrite,
         )
@@ -165,11 +171,11 @@ class Tagger(StructuredPipe):
             return np.zeros_like(values)  # spaCy says of the first token that it begins a sentence
         return values
 
-    def _kept(self, doc: Doc) -> np.ndarray:
+    def _kept(self, doc: Doc, *, none_set: bool) -> np.ndarray:
         """The same of the values that the component does not replace; the first token always begins
-        a sentence."""
+        a sentence. none_set: take no value for one that was set before."""
         values = self._values(doc)
-        if self.cfg["overwrite"]:
+        if self.cfg["overwrite"] or none_set:
             values = np.zeros_like(values)
         if self._finds_sentences:
             values[:1] = SENTENCE_STARTS["S"]
@@ -178,16 +184,53 @@ class Tagger(StructuredPipe):
     def set_annotations(self, docs: Iterable[Doc], scores: Token | LinearChain) -> None:
         """Write the best label sequence of each document, around the tags that are set already."""
         docs = list(docs)
-        kept = [self._kept(doc) for doc in docs]
-        ids = self._ids()
-        if any(values.any() for values in kept):
-            scores = _constrain(scores, np.concatenate(kept), ids)
+        answers = self.read(docs, scores)
+        ids, offsets = self._ids(), answers.offsets
+        for doc, start, end in zip(docs, offsets, offsets[1:]):
+            new: Any = ids[answers.columns[start:end]]
+            decided = answers.decided[start:end]
+            if not decided.all():
+                new = np.where(decided, new, self._values(doc))
+            doc.from_array([ATTRIBUTES[self.cfg["attribute"]]], new.reshape(-1, 1))
+        self._keep(docs, answers)
+
+    def read(
+        self, docs: list[Doc], structure: Token | LinearChain, *, has_annotations: bool = False
+    ) -> TagAnswers:
+        """Decode, around the tags that documents have already; see `StructuredPipe.read`."""
+        kept = [self._kept(doc, none_set=has_annotations) for doc in docs]
+        values = np.concatenate([*kept, np.zeros(0, dtype=np.uint64)])
+        barred = barred_labels(docs, self.labels)
+        if barred is not None:
+            check_not_all(barred, values == 0, docs, self.name)
+        if barred is None and not values.any():
+            scores = structure
+        else:
+            scores = _constrain(structure, values, self._ids(), barred)
         with self._naming(docs):
             best = scores.argmax()
-        for doc, before, columns in zip(docs, kept, best):
-            new: Any = ids[np.asarray(columns, dtype=np.int64)]
-            new = np.where(before == 0, new, before)
-            doc.from_array([ATTRIBUTES[self.cfg["attribute"]]], new.reshape(-1, 1))
+        decided = values == 0
+        if self._finds_sentences:
+            firsts = scores.packing.offsets[:-1][scores.lengths > 0]
+            decided[firsts] = True  # that they begin a sentence is known, not set before
+        return TagAnswers(
+            self.name,
+            scores,
+            structure,
+            self.temperature,
+            attribute=self.cfg["attribute"],
+            columns=np.concatenate([*best, np.zeros(0, dtype=np.int64)]).astype(np.int64),
+            decided=decided,
+            labels=self.labels,
+        )
+
+    def units(self, doc: Doc) -> list[Tag]:
+        """(token, label) of each token of a document, predicted or gold, that has one."""
+        return tags_of(doc, self._values(doc), are_starts=self._finds_sentences)
+
+    def known(self, doc: Doc) -> np.ndarray:
+        """The tokens of which a gold document says the label, (n,) of bool."""
+        return self._values(doc) != 0
 
     def _ids(self) -> np.ndarray:
         """spaCy's id of each label, in the order of the columns."""
@@ -223,10 +266,15 @@ class Tagger(StructuredPipe):
 
 
 def _constrain(
-    scores: Token | LinearChain, values: np.ndarray, ids: np.ndarray
+    scores: Token | LinearChain, values: np.ndarray, ids: np.ndarray, barred: np.ndarray | None
 ) -> Token | LinearChain:
-    """The distributions given the values (N,) that are set; unknown values constrain nothing."""
+    """The distributions given the values (N,) that are set; unknown values constrain nothing.
+
+    barred: (N, L) which labels tokens without a value must not get.
+    """
     fits = values[:, None] == ids
     free = ~fits.any(axis=1, keepdims=True)
+    if barred is not None:
+        free = free & ~(barred & (values == 0)[:, None])
     potentials = scores.scores if isinstance(scores, Token) else scores.emissions
     return scores.restrict(array_module(potentials).asarray(fits | free))

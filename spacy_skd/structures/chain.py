@@ -145,13 +145,30 @@ class LinearChain:
         weights: (B,) how much each sentence counts in the sums (`pairs`, `starts`, `ends`).
         """
         weights = self._as_weights(weights)
-        exact = self._exact
-        tokens = self._passes.token_marginals()
+        tokens = self.token_marginals()
         pairs = self._passes.pair_sums(weights)
-        for part in exact:
-            tokens[part.tokens] = part.passes.token_marginals()
+        for part in self._exact:
             pairs += part.passes.pair_sums(None if weights is None else weights[part.sentences])
         return self._parts(tokens, pairs, weights)
+
+    def token_marginals(self) -> Floats2d:
+        """The probability of every label at every token, (N, L)."""
+        exact = self._exact
+        tokens = self._passes.token_marginals()
+        for part in exact:
+            tokens[part.tokens] = part.passes.token_marginals()
+        return tokens
+
+    def marginals_of_pairs(self, sources: Ints1d, targets: Ints1d) -> Floats2d:
+        """The probability of P pairs of labels at every token and the one before it, (N, P).
+
+        sources, targets: (P,) the label before and the one at the token. Zeros at first tokens.
+        """
+        exact = self._exact
+        pairs = self._passes.marginals_of_pairs(sources, targets)
+        for part in exact:
+            pairs[part.tokens] = part.passes.marginals_of_pairs(sources, targets)
+        return pairs
 
     def covariance(self, values: Floats2d, weights: Floats1d | None = None) -> ChainMarginals:
         """The covariance of every part's indicator with Σ_i values_i[y_i], over sequences y.
@@ -192,13 +209,8 @@ class LinearChain:
         Raises ValueError for labels that are not `biluo_labels` of some entity labels.
         """
         columns = span_columns(self.labels, max_width)
-        pairs = span_pairs(columns)
-        exact = self._exact
-        tokens, inner = self._passes.token_marginals(), self._passes.marginals_of_pairs(*pairs)
-        for part in exact:
-            tokens[part.tokens] = part.passes.token_marginals()
-            inner[part.tokens] = part.passes.marginals_of_pairs(*pairs)
-        return span_marginals(tokens, inner, columns, max_width)
+        inner = self.marginals_of_pairs(*span_pairs(columns))
+        return span_marginals(self.token_marginals(), inner, columns, max_width)
 
     def expected_pairs(self, table: Floats2d) -> Floats1d:
         """The expected sum of `table` (L, L), [from, to], over a sentence's neighbours, (B,).

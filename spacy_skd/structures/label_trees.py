@@ -96,6 +96,18 @@ class LabelTrees(Token):
         offsets = self.packing.offsets
         return split_outputs(heads, offsets), split_outputs(relations, offsets)
 
+    def relations_of(self, heads: Ints1d) -> Ints1d:
+        """The relation of each token's arc, (N,): that of the best label that means the arc, or
+        else the likeliest one at the token. heads: (N,) head numbers."""
+        probabilities = to_host(self.marginals())
+        meant = np.where(self.heads == heads[:, None], probabilities, 0)
+        best = meant.argmax(axis=1)
+        relations = self.relations[best].astype(np.int64)
+        lost = np.flatnonzero(meant[np.arange(len(best)), best] == 0)
+        if len(lost):
+            relations[lost] = self._likeliest(probabilities[lost], self._alike(lost, heads[lost]))
+        return relations
+
     def restrict(self, allowed: Bools2d) -> LabelTrees:
         """The same scores with only the labels of `allowed`, (N, L), possible."""
         return self._like(super().restrict(allowed), self.heads)
@@ -136,18 +148,11 @@ class LabelTrees(Token):
     def _repaired(self, single_root: bool) -> tuple[Ints1d, Ints1d]:
         """The best trees over the arc probabilities: heads and relations, both (N,)."""
         layout = ArcLayout(self.lengths)
-        probabilities = to_host(self.marginals())
         arcs = to_host(self.arc_probabilities()).astype(np.float64)
         arcs = np.where(arcs > LEAST, np.log(arcs.clip(LEAST)), _of_chance(layout))
         arcs[layout.self_cells] = -np.inf
         heads = best_trees(arcs, layout, layout.row_argmax(arcs), single_root)
-        meant = np.where(self.heads == heads[:, None], probabilities, 0)
-        best = meant.argmax(axis=1)
-        relations = self.relations[best].astype(np.int64)
-        lost = np.flatnonzero(meant[np.arange(len(best)), best] == 0)
-        if len(lost):
-            relations[lost] = self._likeliest(probabilities[lost], self._alike(lost, heads[lost]))
-        return heads, relations
+        return heads, self.relations_of(heads)
 
     def _alike(self, tokens: Ints1d, heads: Ints1d) -> Bools2d:
         """Which labels mean a root at roots and no root at other tokens, (K, L)."""

@@ -1,0 +1,81 @@
+"""`token._.barred_labels`: labels that a token must not get, whoever knows better says.
+
+A rule before the component, or the caller, sets a list of labels: entity labels, tags, or whatever
+components label tokens with. It counts for every component that has such a label; what documents
+have already (entities, tags) is kept even so.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from spacy.tokens import Doc, Token
+
+from .documents import name_of
+
+NAME = "barred_labels"
+
+
+def register_barred_labels() -> None:
+    """Let spaCy know of the attribute, unless it does."""
+    if not Token.has_extension(NAME):
+        Token.set_extension(NAME, default=None)
+
+
+def barred_labels(docs: Sequence[Doc], labels: Sequence[str]) -> np.ndarray | None:
+    """Which of the labels the tokens of a batch must not get, (N, L) of bool; None if there are no
+    such tokens.
+
+    Raises ValueError, naming document and token, for what is no list of labels.
+    """
+    found = [(doc, _places(doc)) for doc in docs]
+    if not any(places for _, places in found):
+        return None
+    barred = np.zeros((sum(map(len, docs)), len(labels)), dtype=bool)
+    number = {label: column for column, label in enumerate(labels)}
+    offset = 0
+    for doc, places in found:
+        for token in doc if places else ():
+            if token.idx in places:
+                names = _checked(places[token.idx], token)
+                barred[offset + token.i, [number[name] for name in names if name in number]] = True
+        offset += len(doc)
+    return barred if barred.any() else None
+
+
+def check_not_all(barred: np.ndarray, free: np.ndarray, docs: Sequence[Doc], name: str) -> None:
+    """Raise ValueError if a token that has to get a label is barred from all of them.
+
+    barred: (N, L). free: (N,) which tokens have no label yet. name: of the component.
+    """
+    offset = 0
+    for doc in docs:
+        own = slice(offset, offset + len(doc))
+        for number in np.flatnonzero(barred[own].all(axis=1) & free[own])[:1].tolist():
+            raise ValueError(
+                f"The token '{doc[number].text}' of {name_of(doc)} is barred from all "
+                f"{barred.shape[1]} labels of component '{name}', which has to give it one: take "
+                f"some out of token._.{NAME}."
+            )
+        offset += len(doc)
+
+
+def _places(doc: Doc) -> dict[Any, Iterable[str]]:
+    """What is set, by the tokens' places in the text."""
+    if not doc.user_data:
+        return {}
+    return {
+        key[2]: value
+        for key, value in doc.user_data.items()
+        if isinstance(key, tuple) and len(key) == 4 and key[:2] == ("._.", NAME) and value
+    }
+
+
+def _checked(names: Iterable[str], token: Token) -> Iterable[str]:
+    is_list = isinstance(names, (list, tuple, set, frozenset))
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"token._.{NAME} of '{token.text}' in {name_of(token.doc)} is {names!r}, but it should "
+            'be a list of labels, for instance ["PERSON"].'
+        )
+    return names

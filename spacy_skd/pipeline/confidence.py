@@ -1,0 +1,167 @@
+"""How sure components are, asked of documents: `span._.confidence`, `token._.tag_confidence`,
+`token._.head_confidence`, `doc._.confidences()`, `doc._.alternatives(k)` and
+`doc._.entities_above(threshold)`.
+
+Nothing is computed before someone asks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from spacy.tokens import Doc, Span, SpanGroup, Token
+
+from .alternatives import Alternative, alternatives_of
+from .documents import name_of
+from .kept_readings import Readings, readings_at, readings_of
+from .readings import Reading, Unit
+
+LOGGER = logging.getLogger("spacy")
+TAGS = ("tag", "pos", "morph", "sent_start")
+"""What `tag_confidence` is about, where several components have labelled the tokens: the first."""
+ALL = (*TAGS, "entities", "tree")
+
+
+def span_confidence(span: Span) -> float | None:
+    """The probability of the span with its label.
+
+    That of the component which found it; if none has, of the first one that knows the label. None
+    if no component does, if the span was there before, and, of spans that were not found, in
+    documents that have been written since. Raises ValueError where nothing is kept.
+    """
+    offset, readings = readings_at(span.doc, span.start)
+    entities = _of_kind(readings, "entities")
+    if not entities:
+        raise _nothing_kept(span.doc, "skd_ner")
+    unit = (span.start - offset, span.end - offset, span.label_)
+    for reading in entities:
+        if unit in reading.found():
+            return reading.found()[unit]
+    return _first(reading.probability_of(unit) for reading in entities)
+
+
+def tag_confidence(token: Token) -> float | None:
+    """The probability of the token's tag, part of speech, morphology or sentence start, the first
+    of these that a component has set. None, and ValueError, as for spans."""
+    offset, readings = readings_at(token.doc, token.i)
+    tags = [reading for kind in TAGS for reading in _of_kind(readings, kind)]
+    if not tags:
+        raise _nothing_kept(token.doc, "skd_tagger")
+    return tags[0].probability_of((token.i - offset, _label(token, tags[0].kind)))
+
+
+def head_confidence(token: Token) -> float | None:
+    """The probability of the token's head and its relation to it. None, and ValueError, as for
+    spans; None for whitespace, too."""
+    offset, readings = readings_at(token.doc, token.i)
+    trees = _of_kind(readings, "tree")
+    if not trees:
+        raise _nothing_kept(token.doc, "skd_parser")
+    return trees[0].probability_of((token.i - offset, token.head.i - offset, token.dep_))
+
+
+def confidences(doc: Doc, component: str | None = None) -> dict[Unit, float]:
+    """What a component found in the document, with probabilities: (start, end, label) of entities,
+    (token, label) of tags, (token, head, relation) of arcs.
+
+    component: its name; not needed if it is the only one. Raises ValueError as `alternatives` does.
+    """
+    return dict(_chosen(doc, component, "confidences(", ALL).found())
+
+
+def alternatives(doc: Doc, k: int = 5, component: str | None = None) -> list[Alternative]:
+    """The `k` best analyses of the document by a component with their probabilities, best first.
+
+    component: its name; not needed if it is the only one. Raises ValueError if there are several,
+    or none, if the document is put together from others, and if it has been written since and so
+    many were not asked for before.
+    """
+    return alternatives_of(doc, _chosen(doc, component, f"alternatives({k}, ", ALL), k)
+
+
+def entities_above(doc: Doc, threshold: float, component: str | None = None) -> SpanGroup:
+    """All entities whose probability is at least the threshold, whether or not they overlap.
+
+    Their probabilities are in `.attrs["scores"]`. component, errors: as for `alternatives`.
+    """
+    reading = _chosen(doc, component, f"entities_above({threshold}, ", ("entities",))
+    found: list[Any] = reading.above(threshold)
+    spans = [Span(doc, start, end, label=label) for (start, end, label), _ in found]
+    scores = np.asarray([value for _, value in found], dtype=np.float64)
+    return SpanGroup(doc, name=reading.component, attrs={"scores": scores}, spans=spans)
+
+
+def register_attributes() -> None:
+    """Let spaCy know of the attributes. What another package has registered stays as it is."""
+    wanted: list[tuple[Any, str, dict[str, Any]]] = [
+        (Span, "confidence", {"getter": span_confidence}),
+        (Token, "tag_confidence", {"getter": tag_confidence}),
+        (Token, "head_confidence", {"getter": head_confidence}),
+        (Doc, "confidences", {"method": confidences}),
+        (Doc, "alternatives", {"method": alternatives}),
+        (Doc, "entities_above", {"method": entities_above}),
+    ]
+    for of, name, how in wanted:
+        if not of.has_extension(name):
+            of.set_extension(name, **how)
+        elif not _is_own(of.get_extension(name)):
+            LOGGER.debug(
+                "%s._.%s was registered by another package and stays as it is; what it would have "
+                "been is in %s.",
+                of.__name__,
+                name,
+                __name__,
+            )
+
+
+def _is_own(extension: tuple[Any, ...]) -> bool:
+    return any(getattr(part, "__module__", None) == __name__ for part in extension)
+
+
+def _of_kind(readings: Readings, kind: str) -> list[Reading]:
+    return [reading for reading in readings.values() if reading.kind == kind]
+
+
+def _first(answers: Iterable[float | None]) -> float | None:
+    return next((answer for answer in answers if answer is not None), None)
+
+
+def _label(token: Any, attribute: str) -> str:
+    """The token's label, in the form of those of the components."""
+    if attribute == "sent_start":
+        return {True: "S", False: "I"}.get(token.is_sent_start, "")
+    if attribute == "morph":
+        return token.vocab.strings[token.morph.key]
+    return token.tag_ if attribute == "tag" else token.pos_
+
+
+def _chosen(doc: Doc, component: str | None, call: str, kinds: Sequence[str]) -> Reading:
+    """The reading of a component, or of the only one whose kind is among `kinds`."""
+    readings = readings_of(doc)
+    if component is not None:
+        found = [name for name in readings if name == component]
+    else:
+        found = [name for name, reading in readings.items() if reading.kind in kinds]
+    if len(found) == 1:
+        return readings[found[0]]
+    if not readings:
+        raise _nothing_kept(doc, "skd_ner, skd_tagger or skd_parser")
+    names = [repr(name) for name in found or readings]
+    wrong = "" if component is None else f" and not by '{component}'"
+    raise ValueError(
+        f"The {name_of(doc)} was annotated by {', '.join(names)}{wrong}: say which of these is "
+        f"meant, for instance doc._.{call}component={names[0]})."
+    )
+
+
+def _nothing_kept(doc: Doc, factory: str) -> ValueError:
+    return ValueError(
+        f"The {name_of(doc)} does not know how sure a component is: no component ({factory}) has "
+        "annotated it, or one that keeps no confidences. Set confidence = true in the component's "
+        "config, or nlp.get_pipe(NAME).confidence = True, and annotate the document again. Of "
+        "documents that are read from disk, user data has to be written, too: "
+        "DocBin(store_user_data=True)."
+    )

@@ -1,0 +1,123 @@
+"""Where documents keep the readings of components: in their user data.
+
+There is one entry, a dictionary by the components' names, under a key in the form of spaCy's own
+for the span of all characters: so it moves with the document when documents are put together.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from spacy.tokens import Doc
+
+from .documents import name_of
+from .readings import Answers, Reading, is_reading
+
+NAME = "skd_readings"
+Readings: TypeAlias = dict[str, Reading]
+Key: TypeAlias = tuple[str, str, int, int]
+
+
+def keep(docs: Sequence[Doc], answers: Answers) -> None:
+    """Let documents know of the answers that a component has for their batch."""
+    for number, doc in enumerate(docs):
+        readings = _user_data(doc).setdefault(_key(doc), {})
+        readings[answers.component] = Reading.of(answers, number)
+
+
+def forget(docs: Sequence[Doc], component: str) -> None:
+    """Take from documents what they know of an earlier annotation by a component."""
+    for doc in docs:
+        _user_data(doc).get(_key(doc), {}).pop(component, None)
+
+
+def reading_of(doc: Doc, component: str) -> Reading | None:
+    """What a component has left in a document, if it has."""
+    return _readings(_user_data(doc).get(_key(doc), {})).get(component)
+
+
+def readings_of(doc: Doc) -> Readings:
+    """What components have left in a document, in their order.
+
+    Raises ValueError where its tokens have changed since, and for one that is put together from
+    others or a part of one.
+    """
+    own = _user_data(doc).get(_key(doc))
+    if own is not None:
+        return _checked(doc, _readings(own), len(doc))
+    if parts := _parts(doc):
+        raise ValueError(
+            f"The {name_of(doc)} is put together from {len(parts)}, or a part of one: ask these."
+        )
+    return {}
+
+
+def readings_at(doc: Doc, token: int) -> tuple[int, Readings]:
+    """The number of the first token of the part of the document that a token is in, and what
+    components have left there: of a document that is put together from others.
+
+    Raises ValueError where its tokens have changed since.
+    """
+    own = _user_data(doc).get(_key(doc))
+    if own is not None:
+        return 0, _checked(doc, _readings(own), len(doc))
+    if not len(doc):
+        return 0, {}
+    place, n_characters = doc[min(token, len(doc) - 1)].idx, _key(doc)[3]
+    for start, end, readings in _parts(doc):
+        if 0 <= start <= place < end <= n_characters:
+            first, last = _token_at(doc, start), _token_at(doc, end)
+            return first, _checked(doc, readings, last - first)
+    return 0, {}
+
+
+def _user_data(doc: Doc) -> dict[Any, Any]:
+    return doc.user_data
+
+
+def _key(doc: Doc) -> Key:
+    """Under which the readings of a document are: from its first to its last character."""
+    if not len(doc):
+        return ("._.", NAME, 0, 0)
+    last = doc[len(doc) - 1]
+    return ("._.", NAME, 0, last.idx + len(last.text_with_ws))
+
+
+def _readings(kept: dict[str, Any]) -> Readings:
+    """Of what a document keeps; it is plain data if it was read before this package was there."""
+    for reading in kept.values():
+        if type(reading) is not Reading:
+            break
+    else:
+        return kept
+    for name, reading in kept.items():
+        if is_reading(reading):
+            kept[name] = Reading.from_dict(reading)
+    return {name: reading for name, reading in kept.items() if isinstance(reading, Reading)}
+
+
+def _parts(doc: Doc) -> list[tuple[int, int, Readings]]:
+    """The first and last character of parts of the document, and their readings."""
+    return [
+        (key[2], key[3], _readings(value))
+        for key, value in _user_data(doc).items()
+        if isinstance(key, tuple) and len(key) == 4 and key[:2] == ("._.", NAME)
+    ]
+
+
+def _token_at(doc: Doc, place: int) -> int:
+    """The first token that begins at a character or after it."""
+    return bisect_left(range(len(doc)), place, key=lambda number: doc[number].idx)
+
+
+def _checked(doc: Doc, readings: Readings, n_tokens: int) -> Readings:
+    for reading in readings.values():
+        if reading.n_tokens != n_tokens:
+            raise ValueError(
+                f"Component '{reading.component}' annotated {reading.n_tokens} tokens of the "
+                f"{name_of(doc)}, where it has {n_tokens} now: ask before tokens are merged or "
+                "split, or annotate it again."
+            )
+    return readings

@@ -1,0 +1,177 @@
+"""What documents keep of confidences, wherever they go."""
+
+import gc
+import pickle
+import subprocess
+import sys
+import warnings
+import weakref
+
+import pytest
+import spacy
+from spacy.tokens import Doc, DocBin
+
+from spacy_skd.pipeline.readings import Reading
+
+from .tiny import ENTITIES
+
+TEXTS = [text for text, _ in ENTITIES]
+TEXT = TEXTS[1]
+
+
+def values(doc):
+    return [entity._.confidence for entity in doc.ents]
+
+
+def through_bytes(doc):
+    return Doc(doc.vocab).from_bytes(doc.to_bytes())
+
+
+def through_a_file(doc):
+    kept = DocBin(docs=[doc], store_user_data=True).to_bytes()
+    return next(DocBin().from_bytes(kept).get_docs(doc.vocab))
+
+
+def through_pickle(doc):
+    return pickle.loads(pickle.dumps(doc))
+
+
+@pytest.mark.parametrize("way", [through_bytes, through_a_file, through_pickle])
+def test_confidences_are_written_and_what_was_asked(crf, way):
+    doc = crf(TEXT)
+    best = [(found.probability, found.units) for found in doc._.alternatives(3)]
+    above = doc._.entities_above(0.01)
+    again = way(doc)
+    assert values(again) == values(doc) and all(values(doc))
+    assert [(found.probability, found.units) for found in again._.alternatives(3)] == best
+    assert [found.units for found in again._.alternatives(2)] == [units for _, units in best[:2]]
+    assert len(again._.entities_above(0.01)) == len(above)
+    assert again._.alternatives(3)[1].as_doc().text == TEXT
+    assert values(way(again)) == values(doc)
+    assert again[0:4]._.confidence is None  # nobody can say any more
+    with pytest.raises(ValueError, match=r"'ner' annotated it, and does not know its 9 best"):
+        again._.alternatives(9)
+    with pytest.raises(ValueError, match=r"a probability of 0\.001 or more any more"):
+        again._.entities_above(0.001)
+
+
+def test_nothing_is_kept_without_user_data(crf):
+    doc = crf(TEXT)
+    again = Doc(doc.vocab).from_bytes(doc.to_bytes(exclude=["user_data"]))
+    with pytest.raises(ValueError, match="store_user_data=True"):
+        again._.confidences()
+
+
+def test_without_this_package_it_is_plain_data(crf, tmp_path):
+    DocBin(docs=[crf(TEXT)], store_user_data=True).to_disk(tmp_path / "docs.spacy")
+    code = (
+        "import sys; from spacy.tokens import DocBin; from spacy.vocab import Vocab\n"
+        f"doc, = DocBin().from_disk({str(tmp_path / 'docs.spacy')!r}).get_docs(Vocab())\n"
+        "(key, kept), = doc.user_data.items()\n"
+        "assert 'spacy_skd' not in sys.modules, 'imported'\n"
+        "assert type(kept['ner']) is dict and kept['ner']['found'], kept\n"
+        "import spacy_skd.pipeline.ner\n"
+        "assert doc.ents[0]._.confidence > 0\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_copies_share_what_can_be_asked(crf):
+    doc = crf(TEXT)
+    other = doc.copy()
+    assert values(other) == values(doc)
+    assert len(other._.alternatives(4)) == 4
+    crf.get_pipe("ner").confidence = False
+    crf(other)  # another annotation of the copy is none of the document's
+    assert all(values(doc))
+
+
+def test_other_processes(crf):
+    expected = [values(doc) for doc in crf.pipe(TEXTS)]
+    found = list(crf.pipe(TEXTS, n_process=2, batch_size=2))
+    assert [values(doc) for doc in found] == [pytest.approx(e, rel=1e-4) for e in expected]
+
+
+def test_documents_put_together(crf):
+    docs = list(crf.pipe(TEXTS))
+    expected = [value for doc in docs for value in values(doc)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = Doc.from_docs(docs)
+        part = whole[3:9].as_doc(copy_user_data=True)
+    assert values(whole) == expected
+    again = through_bytes(whole)
+    assert values(again) == expected
+    with pytest.raises(ValueError, match="put together from 4"):
+        whole._.alternatives(2)
+    with pytest.raises(ValueError):
+        values(part) or part[:1]._.confidence
+
+
+def test_merged_tokens(crf):
+    doc = crf(TEXT)
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[2:4])
+    with pytest.raises(ValueError, match=r"annotated 6 tokens of the document .* has 5 now"):
+        values(doc)
+
+
+def test_what_is_kept_does_not_keep_documents(crf):
+    docs = list(crf.pipe(TEXTS))
+    seen: set[int] = set()
+    left = [kept for doc in docs for kept in doc.user_data.values()]
+    while left:
+        one = left.pop()
+        if id(one) in seen or isinstance(one, type) or type(one).__name__ == "module":
+            continue
+        seen.add(id(one))
+        assert not isinstance(one, Doc) and not isinstance(one, spacy.Language)
+        if not callable(one):
+            left.extend(gc.get_referents(one))
+    (readings,) = docs[0].user_data.values()
+    gone = weakref.ref(readings["ner"])
+    assert isinstance(readings["ner"], Reading)
+    del docs, readings, left, one
+    gc.collect()
+    assert gone() is None
+
+
+def test_memory_zone(crf):
+    with crf.memory_zone():
+        found = [(doc.text, values(doc)) for doc in crf.pipe(TEXTS)]
+    assert found == [(doc.text, values(doc)) for doc in crf.pipe(TEXTS)]
+
+
+def test_nothing_is_computed_before_someone_asks(crf, monkeypatch):
+    from spacy_skd.pipeline.entity_answers import EntityAnswers
+
+    def asked(*args):
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(EntityAnswers, "find_probabilities", asked)
+    monkeypatch.setattr(EntityAnswers, "of_document", asked)
+    doc = crf(TEXT)
+    with pytest.raises(AssertionError, match="asked"):
+        values(doc)
+
+
+def test_a_batch_is_computed_once(crf, monkeypatch):
+    from spacy_skd.pipeline.entity_answers import EntityAnswers
+
+    calls = []
+    real = EntityAnswers.find_probabilities
+    monkeypatch.setattr(
+        EntityAnswers, "find_probabilities", lambda *args: calls.append(1) or real(*args)
+    )
+    for doc in list(crf.pipe(TEXTS)):
+        assert None not in values(doc)
+    assert len(calls) == 1
+
+
+def test_no_passes_are_kept_after_asking(crf):
+    doc = crf(TEXT)
+    (readings,) = doc.user_data.values()
+    structure = readings["ner"]._answers.structure
+    before = set(vars(structure))
+    assert all(values(doc))
+    assert set(vars(structure)) == before
