@@ -37,7 +37,7 @@ from spacy_skd.distill.copies import plain_copy
 LANGUAGES = {"en_ewt": "en", "fr_sequoia": "fr", "nl_lassysmall": "nl"}
 # The steps of teachers and students. English teachers are transformers; the others have a wide
 # encoder without torch.
-STEPS = {"en_ewt": (500, 3000), "fr_sequoia": (1500, 1500), "nl_lassysmall": (1500, 1500)}
+STEPS = {"en_ewt": (700, 3000), "fr_sequoia": (1500, 1500), "nl_lassysmall": (1500, 1500)}
 SEEDS = {"en_ewt": 3, "fr_sequoia": 1, "nl_lassysmall": 1}
 WIDE = {"width": 192, "embed_size": 10000, "recurrence": "lstm"}
 DROPOUT = {"gold": 0.3, "kd": 0.2}

@@ -8,8 +8,8 @@ over entities; of the students, words/s. Resumable (training_runs.py): what benc
 run in the same work folder is not run again.
 """
 
+import json
 from pathlib import Path
-from statistics import mean
 from typing import Annotated, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from training_runs import (
     read_rows,
 )
 
+from spacy_skd.calibration import reliability
 from spacy_skd.distill.projection import project
 from spacy_skd.structures import FlatSpans
 
@@ -45,7 +46,6 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 SEEDS = {"wnut17": 3, "en_ewt": 1}
-BINS = 10
 # What benchmarks/ner.py has run already, by its name, as setting and system.
 KNOWN = {
     "teacher": ("CRF", "teacher"),
@@ -68,8 +68,9 @@ def main(
     results: Annotated[Path, typer.Option(help="Finished runs")] = RESULTS / "spans.jsonl",
 ) -> None:
     """Run what is missing, then write the tables next to the results."""
+    measured = results.with_name(f"{results.stem}_measured.json")
     if table:
-        write_tables(results, entity_results, {}, {})
+        write_tables(results, entity_results, measured)
         return
     chosen = corpora or list(SEEDS)
     for corpus in chosen:
@@ -88,9 +89,15 @@ def main(
     known = bench.known()
     bench.run_all([run for run in (*teachers, *students) if run not in known], jobs)
     done = bench.teachers()
-    errors = {run: calibration(bench, run) for run in teachers if run in done}
-    speeds = {corpus: student_speeds(bench, corpus) for corpus in chosen}
-    write_tables(results, entity_results, errors, speeds)
+    found = json.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
+    for corpus in chosen:
+        own = [run for run in teachers if run.corpus == corpus and run in done]
+        found[corpus] = {
+            "errors": {run.setting: calibration(bench, run) for run in own},
+            "speeds": student_speeds(bench, corpus),
+        }
+    measured.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_tables(results, entity_results, measured)
 
 
 class SpanBench(Bench):
@@ -171,14 +178,7 @@ def calibration(bench: SpanBench, run: Run) -> float:
             probs.extend(own[kept].tolist())
             right.extend(truth[kept].tolist())
             offset += len(doc)
-    bins = np.minimum((np.asarray(probs) * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(np.mean(np.asarray(probs)[bins == b]) - np.mean(np.asarray(right)[bins == b]))
-        * (bins == b).mean()
-        for b in range(BINS)
-        if (bins == b).any()
-    ]
-    return float(sum(gaps))
+    return reliability(probs, right).ece
 
 
 def student_speeds(bench: SpanBench, corpus: str) -> dict[str, float]:
@@ -201,25 +201,20 @@ def renamed(row: dict) -> dict | None:
     return row | {"setting": setting, "system": system}
 
 
-def write_tables(
-    results: Path,
-    entity_results: Path,
-    errors: dict[Run, float],
-    speeds: dict[str, dict[str, float]],
-) -> None:
+def write_tables(results: Path, entity_results: Path, measured: Path) -> None:
     """Write the tables next to the results."""
+    found = json.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
     rows = [row for row in map(renamed, read_rows(entity_results)) if row] + read_rows(results)
-    tables = make_table(rows, errors, speeds)
+    tables = make_table(rows, found)
     results.with_suffix(".md").write_text(tables, encoding="utf-8")
     print(tables)
 
 
-def make_table(
-    rows: list[dict], errors: dict[Run, float], speeds: dict[str, dict[str, float]]
-) -> str:
+def make_table(rows: list[dict], measured: dict[str, dict[str, dict[str, float]]]) -> str:
     """A matrix a corpus: teachers down, students across."""
     lines = []
     for corpus in SEEDS:
+        errors = measured.get(corpus, {}).get("errors", {})
         lines += [
             f"| {corpus}, teacher ↓ student → | the teacher itself | its ECE | "
             + " | ".join(MODELS)
@@ -229,18 +224,10 @@ def make_table(
         for setting in ("gold", *MODELS):
             own = [row for row in rows if (row["corpus"], row["setting"]) == (corpus, setting)]
             teacher = [row for row in own if row["system"] == "teacher"]
-            error = [
-                value
-                for run, value in errors.items()
-                if (run.corpus, run.setting) == (corpus, setting)
-            ]
+            error = f"{errors[setting]:.3f}" if setting in errors else "–"
             cells = [cell([row for row in own if row["system"] == kind]) for kind in MODELS]
-            lines.append(
-                f"| {setting} | {cell(teacher)} | {f'{mean(error):.3f}' if error else '–'} | "
-                + " | ".join(cells)
-                + " |"
-            )
-        speed = speeds.get(corpus, {})
+            lines.append(f"| {setting} | {cell(teacher)} | {error} | " + " | ".join(cells) + " |")
+        speed = measured.get(corpus, {}).get("speeds", {})
         if speed:
             cells = [f"{speed[kind]:,.0f}" if kind in speed else "–" for kind in MODELS]
             lines.append("| words/s of CPU time | – | – | " + " | ".join(cells) + " |")

@@ -3,7 +3,7 @@
 import typer
 from spacy.cli._util import app as spacy_app
 
-from . import annotate, compare, convert, distill
+from . import annotate, calibrate, compare, convert, distill
 
 OVERRIDABLE = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -17,5 +17,6 @@ app.command("annotate")(annotate.annotate_cli)
 app.command("distill", context_settings=OVERRIDABLE)(distill.distill_cli)
 app.command("convert")(convert.convert)
 app.command("compare")(compare.compare)
+app.command("calibrate")(calibrate.calibrate_cli)
 
 spacy_app.add_typer(app)
