@@ -29,6 +29,7 @@ REGISTRIES = {
     "spacy_architectures": "architectures",
     "spacy_misc": "misc",
     "thinc_losses": "losses",
+    "thinc_optimizers": "optimizers",
     "spacy_readers": "readers",
     "spacy_scorers": "scorers",
     "spacy_loggers": "loggers",

@@ -94,7 +94,8 @@ def distill_cli(
     documents to OUTPUT/targets, then train CONFIG on them as `spacy train` does.
 
     The student is OUTPUT/model-best and OUTPUT/model-last. Settings of the config can be
-    overridden as in `spacy train`, for instance --training.max_steps 100. Interrupted while
+    overridden as in `spacy train`, for instance --training.max_steps 100. A config with
+    [paths] teacher is told the teacher, to start from its weights. Interrupted while
     annotating, the same command goes on where it was.
 
     Several teachers (--teacher de=PATH --teacher en=PATH) divide the documents by their
@@ -129,6 +130,8 @@ def distill_cli(
             overrides |= reader_settings(config, ensemble=ensemble, skip_unknown=skip_unknown)
         if dev is not None:
             overrides["paths.dev"] = str(dev)
+        if not teachers and starts_from_teacher(config):
+            overrides.setdefault("paths.teacher", first)
         check_dev(config, overrides)
         words = load_tokenizer(tokenizer)
         if teachers and words is None:
@@ -192,6 +195,11 @@ def reader_settings(path: Path, *, ensemble: bool, skip_unknown: bool) -> dict[s
     block = block or "corpora.train"
     settings = {f"{block}.ensemble": True} if ensemble else {}
     return settings | ({f"{block}.require_targets": False} if skip_unknown else {})
+
+
+def starts_from_teacher(path: Path) -> bool:
+    """Whether a config has a place for the teacher's pipeline, paths.teacher (docs/gpu.md)."""
+    return "teacher" in load_config(path, interpolate=False).get("paths", {})
 
 
 def check_dev(path: Path, overrides: dict[str, Any]) -> None:

@@ -181,6 +181,20 @@ def test_components_of_this_package_from_end_to_end(folder):
     np.testing.assert_allclose(stored.marginals().tokens, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("given, expected", [((), "teacher"), (("--paths.teacher", "x"), "x")])
+def test_a_config_that_starts_from_its_teacher_is_told_it(folder, monkeypatch, given, expected):
+    config = CONFIG.replace("targets = null\n", "targets = null\nteacher = null\n", 1)
+    (folder / "student.cfg").write_text(config)
+    told = []
+    monkeypatch.setattr(
+        "spacy_skd.cli.distill.train_pipeline",
+        lambda *_, overrides, **__: told.append(overrides.get("paths.teacher")),
+    )
+    result = distill(folder, *given)
+    assert result.exit_code == 0, result.output
+    assert told == [str(folder / "teacher") if expected == "teacher" else expected]
+
+
 def test_nothing_to_learn_from(folder):
     result = distill(folder, train=None, raw=None)
     assert result.exit_code == 1
