@@ -1,0 +1,68 @@
+"""Trained tiny pipelines of every kind, saved once; every test loads what it needs."""
+
+import pytest
+import spacy
+
+from ..pipeline.tiny import (
+    TOK2VEC,
+    blank,
+    entities_of,
+    entity_examples,
+    tag_examples,
+    train,
+    tree_examples,
+    tree_of,
+)
+
+KINDS = {
+    "chain": ("skd_ner", "LinearChainCRF", entity_examples),
+    "spans": ("skd_ner", "SpanBiaffine", entity_examples),
+    "tagger": ("skd_tagger", "MaxEnt", tag_examples),
+    "parser": ("skd_parser", "BiaffineParser", tree_examples),
+}
+TEXTS = [
+    "Ada lives in New York City",
+    "",
+    "Bob met Ada Lovelace in Oslo",
+    " \n\n ",
+    "Ada",
+    "Ada sees ships today that sail",
+]
+
+
+def said(doc):
+    """All that a pipeline may have written into a document."""
+    return entities_of(doc), [token.tag_ for token in doc], tree_of(doc)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """Get the folder of a trained pipeline of a kind, whose last component is the trained one."""
+    folders = {}
+
+    def folder(kind):
+        if kind not in folders:
+            factory, architecture, examples = KINDS[kind]
+            model = {"@architectures": f"spacy-skd.{architecture}.v1", "tok2vec": TOK2VEC}
+            nlp = blank(factory, architecture, model=model)
+            train(nlp, examples(nlp))
+            folders[kind] = tmp_path_factory.mktemp(kind)
+            nlp.to_disk(folders[kind])
+        return folders[kind]
+
+    return folder
+
+
+@pytest.fixture
+def path(saved, kind):
+    return saved(kind)
+
+
+@pytest.fixture
+def nlp(path):
+    return spacy.load(path)
