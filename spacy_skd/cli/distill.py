@@ -198,8 +198,10 @@ def reader_settings(path: Path, *, ensemble: bool, skip_unknown: bool) -> dict[s
 
 
 def starts_from_teacher(path: Path) -> bool:
-    """Whether a config has a place for the teacher's pipeline, paths.teacher (docs/gpu.md)."""
-    return "teacher" in load_config(path, interpolate=False).get("paths", {})
+    """Whether a config has a place for the teacher's pipeline, paths.teacher, and names none there
+    (docs/gpu.md)."""
+    paths = load_config(path, interpolate=False).get("paths", {})
+    return "teacher" in paths and paths["teacher"] is None
 
 
 def check_dev(path: Path, overrides: dict[str, Any]) -> None:

@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 # What the transformers library calls an encoder's list of layers: `encoder.layer` in BERT, RoBERTa,
-# XLM-R and ELECTRA, `transformer.layer` in DistilBERT, `layers` in ModernBERT.
+# XLM-R and ELECTRA, `transformer.layer` in DistilBERT.
 LAYER_LISTS = ("layer", "layers")
+# Settings by which a layer's kind depends on its number, as in ModernBERT: renumbered, it would be
+# another.
+KINDS = ("global_attn_every_n_layers", "layer_types")
 SIZE = "num_hidden_layers"
 
 
@@ -23,10 +26,11 @@ def compact_transformer(
     Everything outside the layers is copied too, embeddings above all. The copy is on the CPU.
     Starting a student so: Sanh et al. 2019, "DistilBERT" (§3).
 
-    Raises ValueError if the layers cannot be found, if chosen ones do not exist or are not as many
-    as `num_hidden_layers`, and if the settings change the shape of a weight.
+    Raises ValueError if the layers cannot be found or are of several kinds, if chosen ones do not
+    exist or are not as many as `num_hidden_layers`, and if the settings change a weight's shape.
     """
     place, n_layers = layer_list(transformer)
+    check_kinds(transformer)
     kept = chosen_layers(n_layers, settings.get(SIZE), layers)
     config = copy.deepcopy(transformer.config)
     config.update({**settings, SIZE: len(kept)})
@@ -41,6 +45,17 @@ def compact_transformer(
     _check_shapes(weights, compact.state_dict())
     compact.load_state_dict(weights)
     return compact, kept
+
+
+def check_kinds(transformer: Any) -> None:
+    """Raise ValueError if what a layer of a transformer is depends on its number."""
+    for setting in KINDS:
+        if getattr(transformer.config, setting, None):
+            raise ValueError(
+                f"{type(transformer).__name__} has layers of several kinds ({setting} in its "
+                "configuration), so no student can be made of some of them. Start it from a "
+                "pretrained transformer of its own size: teacher = null."
+            )
 
 
 def layer_list(transformer: Any) -> tuple[str, int]:

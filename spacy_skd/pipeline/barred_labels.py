@@ -72,7 +72,7 @@ def _places(doc: Doc) -> dict[Any, Iterable[str]]:
 
 
 def _checked(names: Iterable[str], token: Token) -> Iterable[str]:
-    is_list = isinstance(names, (list, tuple, set, frozenset))
+    is_list = isinstance(names, (list, tuple))  # what can be written with a document
     if not is_list or not all(isinstance(name, str) for name in names):
         raise ValueError(
             f"token._.{NAME} of '{token.text}' in {name_of(token.doc)} is {names!r}, but it should "

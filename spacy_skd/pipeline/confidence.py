@@ -16,7 +16,7 @@ from spacy.tokens import Doc, Span, SpanGroup, Token
 
 from .alternatives import Alternative, alternatives_of
 from .documents import name_of
-from .kept_readings import Readings, readings_at, readings_of
+from .kept_readings import Readings, check_tokens, readings_at, readings_of
 from .readings import Reading, Unit
 
 LOGGER = logging.getLogger("spacy")
@@ -32,11 +32,11 @@ def span_confidence(span: Span) -> float | None:
     if no component does, if the span was there before, and, of spans that were not found, in
     documents that have been written since. Raises ValueError where nothing is kept.
     """
-    offset, readings = readings_at(span.doc, span.start)
-    entities = _of_kind(readings, "entities")
+    part, readings = readings_at(span.doc, span.start)
+    entities = _of_kind(span.doc, part, readings, "entities")
     if not entities:
         raise _nothing_kept(span.doc, "skd_ner")
-    unit = (span.start - offset, span.end - offset, span.label_)
+    unit = (span.start - part.start, span.end - part.start, span.label_)
     for reading in entities:
         if unit in reading.found():
             return reading.found()[unit]
@@ -46,21 +46,21 @@ def span_confidence(span: Span) -> float | None:
 def tag_confidence(token: Token) -> float | None:
     """The probability of the token's tag, part of speech, morphology or sentence start, the first
     of these that a component has set. None, and ValueError, as for spans."""
-    offset, readings = readings_at(token.doc, token.i)
-    tags = [reading for kind in TAGS for reading in _of_kind(readings, kind)]
+    part, readings = readings_at(token.doc, token.i)
+    tags = [reading for kind in TAGS for reading in _of_kind(token.doc, part, readings, kind)]
     if not tags:
         raise _nothing_kept(token.doc, "skd_tagger")
-    return tags[0].probability_of((token.i - offset, _label(token, tags[0].kind)))
+    return tags[0].probability_of((token.i - part.start, _label(token, tags[0].kind)))
 
 
 def head_confidence(token: Token) -> float | None:
     """The probability of the token's head and its relation to it. None, and ValueError, as for
     spans; None for whitespace, too."""
-    offset, readings = readings_at(token.doc, token.i)
-    trees = _of_kind(readings, "tree")
+    part, readings = readings_at(token.doc, token.i)
+    trees = _of_kind(token.doc, part, readings, "tree")
     if not trees:
         raise _nothing_kept(token.doc, "skd_parser")
-    return trees[0].probability_of((token.i - offset, token.head.i - offset, token.dep_))
+    return trees[0].probability_of((token.i - part.start, token.head.i - part.start, token.dep_))
 
 
 def confidences(doc: Doc, component: str | None = None) -> dict[Unit, float]:
@@ -121,8 +121,11 @@ def _is_own(extension: tuple[Any, ...]) -> bool:
     return any(getattr(part, "__module__", None) == __name__ for part in extension)
 
 
-def _of_kind(readings: Readings, kind: str) -> list[Reading]:
-    return [reading for reading in readings.values() if reading.kind == kind]
+def _of_kind(doc: Doc, part: slice, readings: Readings, kind: str) -> list[Reading]:
+    """The readings of a kind, of a part of the document. Raises ValueError if tokens changed."""
+    n_tokens = part.stop - part.start
+    found = [reading for reading in readings.values() if reading.kind == kind]
+    return [check_tokens(doc, reading, n_tokens) for reading in found]
 
 
 def _first(answers: Iterable[float | None]) -> float | None:
@@ -146,7 +149,7 @@ def _chosen(doc: Doc, component: str | None, call: str, kinds: Sequence[str]) ->
     else:
         found = [name for name, reading in readings.items() if reading.kind in kinds]
     if len(found) == 1:
-        return readings[found[0]]
+        return check_tokens(doc, readings[found[0]], len(doc))
     if not readings:
         raise _nothing_kept(doc, "skd_ner, skd_tagger or skd_parser")
     names = [repr(name) for name in found or readings]
@@ -161,7 +164,7 @@ def _nothing_kept(doc: Doc, factory: str) -> ValueError:
     return ValueError(
         f"The {name_of(doc)} does not know how sure a component is: no component ({factory}) has "
         "annotated it, or one that keeps no confidences. Set confidence = true in the component's "
-        "config, or nlp.get_pipe(NAME).confidence = True, and annotate the document again. Of "
+        "config, or nlp.get_pipe(NAME).confidence = True, and annotate the text again. Of "
         "documents that are read from disk, user data has to be written, too: "
         "DocBin(store_user_data=True)."
     )

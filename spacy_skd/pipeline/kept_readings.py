@@ -41,12 +41,11 @@ def reading_of(doc: Doc, component: str) -> Reading | None:
 def readings_of(doc: Doc) -> Readings:
     """What components have left in a document, in their order.
 
-    Raises ValueError where its tokens have changed since, and for one that is put together from
-    others or a part of one.
+    Raises ValueError for one that is put together from others or a part of one.
     """
     own = _user_data(doc).get(_key(doc))
     if own is not None:
-        return _checked(doc, _readings(own), len(doc))
+        return _readings(own)
     if parts := _parts(doc):
         raise ValueError(
             f"The {name_of(doc)} is put together from {len(parts)}, or a part of one: ask these."
@@ -54,23 +53,21 @@ def readings_of(doc: Doc) -> Readings:
     return {}
 
 
-def readings_at(doc: Doc, token: int) -> tuple[int, Readings]:
-    """The number of the first token of the part of the document that a token is in, and what
-    components have left there: of a document that is put together from others.
-
-    Raises ValueError where its tokens have changed since.
-    """
+def readings_at(doc: Doc, token: int) -> tuple[slice, Readings]:
+    """Where the part of the document is that a token is in, and what components have left there: of
+    a document that is put together from others."""
+    everything = slice(0, len(doc))
     own = _user_data(doc).get(_key(doc))
     if own is not None:
-        return 0, _checked(doc, _readings(own), len(doc))
+        return everything, _readings(own)
     if not len(doc):
-        return 0, {}
+        return everything, {}
     place, n_characters = doc[min(token, len(doc) - 1)].idx, _key(doc)[3]
     for start, end, readings in _parts(doc):
         if 0 <= start <= place < end <= n_characters:
             first, last = _token_at(doc, start), _token_at(doc, end)
-            return first, _checked(doc, readings, last - first)
-    return 0, {}
+            return slice(first, last), readings
+    return everything, {}
 
 
 def _user_data(doc: Doc) -> dict[Any, Any]:
@@ -112,12 +109,11 @@ def _token_at(doc: Doc, place: int) -> int:
     return bisect_left(range(len(doc)), place, key=lambda number: doc[number].idx)
 
 
-def _checked(doc: Doc, readings: Readings, n_tokens: int) -> Readings:
-    for reading in readings.values():
-        if reading.n_tokens != n_tokens:
-            raise ValueError(
-                f"Component '{reading.component}' annotated {reading.n_tokens} tokens of the "
-                f"{name_of(doc)}, where it has {n_tokens} now: ask before tokens are merged or "
-                "split, or annotate it again."
-            )
-    return readings
+def check_tokens(doc: Doc, reading: Reading, n_tokens: int) -> Reading:
+    """The reading. Raises ValueError if its part of the document had other tokens."""
+    if reading.n_tokens != n_tokens:
+        raise ValueError(
+            f"Component '{reading.component}' annotated {reading.n_tokens} tokens of the "
+            f"{name_of(doc)}, where it has {n_tokens} now: ask before tokens are merged or split."
+        )
+    return reading

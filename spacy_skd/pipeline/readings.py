@@ -72,10 +72,11 @@ class Answers:
 
     def of_document(self, number: int) -> Any:
         """The distribution of one document at the temperature; the latest one is remembered."""
-        if self._latest is None or self._latest[0] != number:
+        latest = self._latest  # another thread may ask of another document at the same time
+        if latest is None or latest[0] != number:
             chosen = self.legal(self.structure.select(self.sentences_of(number)))
-            self._latest = number, temper(chosen, self.temperature)
-        return self._latest[1]
+            latest = self._latest = number, temper(chosen, self.temperature)
+        return latest[1]
 
     def probability_of(self, number: int, unit: Unit) -> float | None:
         """The probability of anything a document could say; None where the component cannot say it
@@ -198,7 +199,7 @@ class Reading:
         return ValueError(
             f"The document has been written and read since component '{self.component}' annotated "
             f"it, and does not know {what} any more. Ask before it is written, or let the pipeline "
-            "annotate it again."
+            "annotate its text again."
         )
 
     # --- plain data
@@ -265,7 +266,10 @@ def encode(value: Any, chain: Callable | None = None) -> Any:
 def decode(data: Any, chain: Callable | None = None) -> Any:
     """A reading of plain data; what srsly's msgpack calls for every map."""
     if FORMAT in data and is_reading(data):
-        return Reading.from_dict(data)
+        try:
+            return Reading.from_dict(data)
+        except (KeyError, TypeError, ValueError):  # somebody else's, or damaged: no more than data
+            return data
     return data if chain is None else chain(data)
 
 

@@ -3,6 +3,7 @@ says where it comes from."""
 
 import copy
 import json
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ START = "spacy-skd.start_from_teacher.v1"
 VERSION_CHECK = "spacy-skd.version_check.v1"
 TRANSFORMER = "spacy-transformers.TransformerModel."
 PLAIN_CORPUS: dict[str, Any] = {"@readers": "spacy.Corpus.v1", "path": None}
+VARIABLE = re.compile(r"\$\{([^}:]+)")
 KEPT = ("max_length", "limit", "gold_preproc", "augmenter")
 
 
@@ -59,10 +61,10 @@ def strip_distillation(nlp: Language) -> Language:
     config = nlp.config.copy()
     stripped.config = config
     _strip_transformers(nlp, config)
-    needed = json.dumps([config["nlp"], config["components"]])
+    needed = _variables_of(config, json.dumps([config["nlp"], config["components"]]))
     paths = config.setdefault("paths", {})
     for name in paths:
-        if f"${{paths.{name}}}" not in needed:
+        if not _is_in(f"paths.{name}", needed):
             paths[name] = None
     for name, corpus in config.get("corpora", {}).items():
         if isinstance(corpus, dict):
@@ -74,13 +76,32 @@ def strip_distillation(nlp: Language) -> Language:
     if start.get("@callbacks") == START:
         start["teacher"] = None
     for block, key, place in absolute_paths(config):
-        if place.startswith(("nlp.", "components.")) or f"${{{place}}}" in needed:
+        if place.startswith(("nlp.", "components.")) or _is_in(place, needed):
             _warn_of_path(place, block[key])
         else:
             block[key] = None
     if config["nlp"].get("after_creation") is None:
         config["nlp"]["after_creation"] = {"@callbacks": VERSION_CHECK}
     return stripped
+
+
+def _variables_of(config: dict[str, Any], text: str) -> set[str]:
+    """The settings that a part of the config refers to, by themselves or through others."""
+    found: set[str] = set()
+    waiting = set(VARIABLE.findall(text))
+    while waiting:
+        place = waiting.pop()
+        found.add(place)
+        value: Any = config
+        for key in place.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        waiting |= set(VARIABLE.findall(json.dumps(value, default=str))) - found
+    return found
+
+
+def _is_in(place: str, places: set[str]) -> bool:
+    """Whether a setting is among some, by itself or with its block."""
+    return any(place == other or place.startswith(f"{other}.") for other in places)
 
 
 def _strip_corpus(name: str, corpus: dict[str, Any], paths: dict[str, Any]) -> None:
@@ -106,6 +127,8 @@ def _strip_transformers(nlp: Language, config: dict[str, Any]) -> None:
     """
     for name, block in config["components"].items():
         setting: Any = block.get("model", {})
+        if not isinstance(setting, dict):  # a variable for the whole block
+            continue
         if not str(setting.get("@architectures", "")).startswith(TRANSFORMER):
             continue
         while isinstance(setting, dict):

@@ -195,6 +195,19 @@ def test_a_config_that_starts_from_its_teacher_is_told_it(folder, monkeypatch, g
     assert told == [str(folder / "teacher") if expected == "teacher" else expected]
 
 
+def test_a_config_that_names_the_teacher_it_starts_from_keeps_it(folder, monkeypatch):
+    config = CONFIG.replace("targets = null\n", 'targets = null\nteacher = "other"\n', 1)
+    (folder / "student.cfg").write_text(config)
+    told = []
+    monkeypatch.setattr(
+        "spacy_skd.cli.distill.train_pipeline",
+        lambda *_, overrides, **__: told.append(overrides),
+    )
+    result = distill(folder)
+    assert result.exit_code == 0, result.output
+    assert "paths.teacher" not in told[0]
+
+
 def test_nothing_to_learn_from(folder):
     result = distill(folder, train=None, raw=None)
     assert result.exit_code == 1

@@ -1,11 +1,14 @@
 """A transformer with fewer layers: the weights are those of the chosen layers, whatever encoder."""
 
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from spacy_skd.models.compact_transformer import (  # noqa: E402
+    check_kinds,
     chosen_layers,
     compact_transformer,
     layer_list,
@@ -133,3 +136,9 @@ def test_an_encoder_with_a_decoder():
     both = BartModel(BartConfig(vocab_size=9, d_model=8, **sizes, **heads))
     with pytest.raises(ValueError, match=r"several: encoder\.layers, decoder\.layers"):
         compact_transformer(both, {})
+
+
+def test_layers_of_several_kinds_are_refused():
+    transformer = SimpleNamespace(config=SimpleNamespace(layer_types=["full", "local"]))
+    with pytest.raises(ValueError, match="layers of several kinds"):
+        check_kinds(transformer)

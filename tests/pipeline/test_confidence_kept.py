@@ -11,9 +11,10 @@ import pytest
 import spacy
 from spacy.tokens import Doc, DocBin
 
+from spacy_skd.pipeline import readings
 from spacy_skd.pipeline.readings import Reading
 
-from .tiny import ENTITIES
+from .tiny import ENTITIES, blank, tag_examples
 
 TEXTS = [text for text, _ in ENTITIES]
 TEXT = TEXTS[1]
@@ -175,3 +176,41 @@ def test_no_passes_are_kept_after_asking(crf):
     before = set(vars(structure))
     assert all(values(doc))
     assert set(vars(structure)) == before
+
+
+def test_merged_tokens_do_not_matter_to_components_after(crf):
+    """Only who is asked has to have seen the tokens."""
+    crf.add_pipe("merge_entities")
+    config = {"model": blank("skd_tagger").get_pipe_config("tagger")["model"]}
+    tagger = crf.add_pipe("skd_tagger", name="tagger", config=config)
+    tagger.add_label("A")
+    tagger.initialize(lambda: tag_examples(crf), nlp=None, labels=["A", "B"])
+    doc = crf(TEXT)
+    assert len(doc) < len(TEXT.split())
+    assert 0 <= doc[0]._.tag_confidence <= 1
+    assert len(doc._.confidences("tagger")) == len(doc)
+    with pytest.raises(ValueError, match="'ner' annotated 6 tokens"):
+        doc._.confidences("ner")
+
+
+def test_threads_that_ask_about_documents_of_one_batch(crf, monkeypatch):
+    """Between finding a document's distribution and giving it, another thread asks."""
+    first, second = crf.pipe([TEXT, TEXTS[0]])
+    expected = [alternative.units for alternative in crf(TEXT)._.alternatives(3)]
+    original = readings.temper
+
+    def interrupted(*arguments):
+        monkeypatch.setattr(readings, "temper", original)
+        second._.alternatives(3)
+        return original(*arguments)
+
+    monkeypatch.setattr(readings, "temper", interrupted)
+    assert [alternative.units for alternative in first._.alternatives(3)] == expected
+    assert [alternative.units for alternative in first._.alternatives(4)][:3] == expected
+
+
+@pytest.mark.parametrize("data", [{"skd_reading": 1}, {"skd_reading": 1, "component": 3}])
+def test_data_that_only_looks_like_a_reading(crf, data):
+    doc = crf.make_doc(TEXT)
+    doc.user_data["mine"] = data
+    assert through_bytes(doc).user_data["mine"] == data

@@ -59,3 +59,15 @@ def test_no_texts(client):
 
 def test_it_is_short():
     assert sum(bool(line) for line in CODE.splitlines()) <= 20
+
+
+def test_entities_of_rules_have_no_confidence(saved, tmp_path, monkeypatch):
+    nlp = spacy.load(saved("chain"))
+    ruler = nlp.add_pipe("entity_ruler", before="ner")
+    ruler.add_patterns([{"label": "RULE", "pattern": "zebra"}])
+    nlp.to_disk(tmp_path / "en_entities_student")
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "service"}
+    exec(compile(CODE, "docs/serving.md", "exec"), namespace)
+    (found,) = post(TestClient(namespace["app"]), ["zebra"]).json()
+    assert [(one["label"], one["confidence"]) for one in found] == [("RULE", None)]

@@ -167,3 +167,49 @@ def test_the_folder_of_a_transformer_is_forgotten(tmp_path):
     loaded, text = spacy.load(tmp_path / "saved"), "some text"
     encoded = [n(text)._.trf_data.model_output.last_hidden_state for n in (nlp, loaded)]
     np.testing.assert_allclose(*encoded, atol=1e-6)
+
+
+VARIABLES = """
+[vars]
+folder = "/home/me"
+unused = "/home/me"
+
+[paths]
+marks = ${vars.folder}
+
+[tagger_model]
+@architectures = "spacy.Tagger.v2"
+
+[tagger_model.tok2vec]
+@architectures = "spacy.HashEmbedCNN.v2"
+pretrained_vectors = null
+width = 8
+depth = 1
+embed_size = 10
+window_size = 1
+maxout_pieces = 2
+subword_features = true
+
+[nlp]
+lang = "xx"
+pipeline = ["entity_ruler","tagger"]
+
+[components]
+
+[components.entity_ruler]
+factory = "entity_ruler"
+ent_id_sep = ${paths.marks}
+
+[components.tagger]
+factory = "tagger"
+model = ${tagger_model}
+"""
+
+
+def test_what_components_need_through_other_variables_stays():
+    nlp = load_model_from_config(Config().from_str(VARIABLES, interpolate=False), auto_fill=True)
+    with pytest.warns(UserWarning, match="setting vars.folder = '/home/me'"):
+        config = make_strip_distillation()(nlp).config
+    assert config["paths"]["marks"] == "${vars.folder}"
+    assert config["vars"] == {"folder": "/home/me", "unused": None}
+    assert config["components"]["tagger"]["model"] == "${tagger_model}"
