@@ -46,18 +46,18 @@ def forward(
     half = model.get_dim("nI") // 2
     layout = ArcLayout(to_host(X.lengths).astype(np.int64), model.ops.xp)
     rows = HeadRows(layout)
-    bilinear: Any = model.get_param("bilinear") * half**-0.5
-    linear: Any = [model.get_param(name) for name in ("heads", "dependents", "b")]
+    weights: Any = [model.get_param(name) for name in ("bilinear", "heads", "dependents", "b")]
     root: Any = model.get_param("root")
-    heads, weights = rows.join(vectors[:, :half], root), Weights(bilinear, *linear)
-    relations = BiaffineRelations(heads, vectors[:, half:], weights, layout, model.ops)
+    heads = rows.join(vectors[:, :half], root)
+    # A copy: whoever keeps the relations keeps no more than they need.
+    dependents = model.ops.xp.ascontiguousarray(vectors[:, half:])
+    relations = BiaffineRelations(heads, dependents, Weights(*weights), layout, model.ops)
 
     def backprop(d_relations: RelationParts | None) -> Ragged:
         if d_relations is None:
             return Ragged(model.ops.xp.zeros_like(vectors), X.lengths)
         d_heads, d_dependents, d_weights = relations.gradients(d_relations)
         d_vectors, d_root = rows.split(d_heads)
-        d_weights.bilinear[...] *= half**-0.5
         for name, gradient in (*vars(d_weights).items(), ("root", d_root)):
             model.inc_grad(name, gradient)
         return Ragged(model.ops.xp.hstack([d_vectors, d_dependents]), X.lengths)
@@ -81,8 +81,8 @@ def init(model: Model[Ragged, BiaffineRelations], X: Ragged | None = None, Y: An
 class Weights:
     """Parameters, or their gradients.
 
-    bilinear: (d, R * d), the matrices W_rᵀ / √d side by side, dependents by heads. heads,
-    dependents: (R, d). b: (R,).
+    bilinear: (d, R * d), the matrices W_rᵀ side by side, dependents by heads. heads, dependents:
+    (R, d). b: (R,).
     """
 
     bilinear: Floats2d
@@ -115,6 +115,7 @@ class BiaffineRelations:
         self.rows = HeadRows(layout)
         self.ops = ops
         self.n_labels: int = weights.heads.shape[0]
+        self._scale = weights.heads.shape[1] ** -0.5
 
     def scores_at(self, tokens: Ints1d, heads: Ints1d) -> Floats2d:
         """Log-potentials of the relations of P arcs, (P, R).
@@ -145,9 +146,10 @@ class BiaffineRelations:
             by_token = self._sum(chunk, d_questions.reshape(len(d_arcs), -1))
             of_tokens = self._sum(chunk, d_arcs)
             vectors = self.dependents.take(chunk.tokens, axis=0)
-            d_vectors = by_token @ weights.bilinear.T + of_tokens @ weights.dependents
+            d_vectors = by_token @ weights.bilinear.T * self._scale
+            d_vectors += of_tokens @ weights.dependents
             d_dependents[chunk.tokens] += d_vectors
-            d_weights.bilinear[...] += vectors.T @ by_token
+            d_weights.bilinear[...] += (vectors.T * self._scale) @ by_token
             d_weights.heads[...] += by_token.sum(axis=0).reshape(weights.heads.shape)
             d_weights.dependents[...] += of_tokens.T @ vectors
             d_weights.b[...] += of_tokens.sum(axis=0)
@@ -196,7 +198,7 @@ class BiaffineRelations:
 
     def _questions(self, chunk: _Chunk) -> Any:
         """What the tokens of arcs ask of heads, (A, R, d)."""
-        asked = self.dependents.take(chunk.tokens, axis=0) @ self.weights.bilinear
+        asked = self.dependents.take(chunk.tokens, axis=0) * self._scale @ self.weights.bilinear
         asked += self.weights.heads.ravel()
         return chunk.spread(asked.reshape(-1, *self.weights.heads.shape))
 

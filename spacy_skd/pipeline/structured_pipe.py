@@ -28,8 +28,6 @@ from .documents import name_of
 from .kept_readings import forget, keep, reading_of
 from .readings import Answers, Unit
 
-register_attributes()
-register_barred_labels()
 LOGGER = logging.getLogger("spacy")  # what `spacy train` shows
 HINT = (
     "If scores are not numbers, training has diverged or the weights are damaged: try a lower "
@@ -66,6 +64,9 @@ class StructuredPipe(TrainablePipe):
         confidence: bool = True,
         **cfg: Any,
     ) -> None:
+        # Not at import, which spaCy does for every pipeline: others may want these names.
+        register_attributes()
+        register_barred_labels()
         self.vocab = vocab
         self.model = model
         self.name = name

@@ -71,7 +71,10 @@ def test_without_this_package_it_is_plain_data(crf, tmp_path):
         "(key, kept), = doc.user_data.items()\n"
         "assert 'spacy_skd' not in sys.modules, 'imported'\n"
         "assert type(kept['ner']) is dict and kept['ner']['found'], kept\n"
+        "import spacy; from spacy.tokens import Span\n"
         "import spacy_skd.pipeline.ner\n"
+        "assert not Span.has_extension('confidence'), 'at import, where others may want the name'\n"
+        "spacy.blank('en').add_pipe('skd_ner')\n"
         "assert doc.ents[0]._.confidence > 0\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
