@@ -10,7 +10,7 @@ from thinc.types import Floats1d, Ragged
 
 from ..structures import ArcLayout
 from ..structures.base import to_host
-from ..structures.rectangles import HeadRows, rectangles
+from ..structures.rectangles import HeadRows, Rectangle, rectangles
 
 ROOT_SCALE = 0.5
 """About the standard deviation of what a maxout layer makes of normalised vectors."""
@@ -49,16 +49,24 @@ def forward(
     rows = HeadRows(layout)
     heads = rows.join(vectors[:, :half], root)
     queries = dependents @ W + b
-    grouped = [(r, r.tokens(queries), r.heads(heads)) for r in rectangles(layout)]
-    scores = xp.empty(layout.n_cells, dtype=vectors.dtype)
-    for rectangle, asked, answers in grouped:
-        rectangle.put_arcs(asked @ answers.swapaxes(1, 2), scores)
+
+    def grouped() -> list[tuple[Rectangle, Any, Any]]:
+        return [(r, r.tokens(queries), r.heads(heads)) for r in rectangles(layout)]
+
+    groups = None
+    if layout.n_sentences == 1:  # a sentence alone, which someone waits for
+        scores = (queries @ heads.T).ravel()
+    else:
+        groups = grouped()
+        scores = xp.empty(layout.n_cells, dtype=vectors.dtype)
+        for rectangle, asked, answers in groups:
+            rectangle.put_arcs(asked @ answers.swapaxes(1, 2), scores)
 
     def backprop(d_scores: Floats1d) -> Ragged:
         d_arcs: Any = d_scores.copy()
         d_arcs[layout.self_cells] = 0
         d_queries, d_heads = xp.empty_like(queries), xp.zeros_like(heads)
-        for rectangle, asked, answers in grouped:
+        for rectangle, asked, answers in groups or grouped():
             d_block = rectangle.arcs(d_arcs)
             rectangle.put_tokens(d_block @ answers, d_queries)
             rectangle.put_heads(d_block.swapaxes(1, 2) @ asked, d_heads)
