@@ -1,16 +1,20 @@
 """Dependency trees on real treebanks: teachers, students from gold alone, distilled students,
 spaCy's own parser.
 
-    python benchmarks/parser.py DATA --work /tmp/parser --jobs 2
+    python benchmarks/parser.py DATA --work /tmp/parser --text TEXT --jobs 2
 
 DATA has a folder for each treebank with train.conllu, dev.conllu and test.conllu (Universal
-Dependencies). Every document is one sentence, for all systems. Models are chosen on dev; test is
-read once, at the end of a run. Resumable (training_runs.py).
+Dependencies), TEXT a file of plain text for a language (en.txt), from which some students get
+further sentences with the teacher's word alone. Every document is one sentence, for all systems.
+Models are chosen on dev; test is read once, at the end of a run. Resumable (training_runs.py).
 """
 
 import json
+import random
 import time
 from collections import deque
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, ClassVar
@@ -30,6 +34,7 @@ from training_runs import (
     pipe_speeds,
     prepare,
     read_rows,
+    write_docs,
 )
 
 from spacy_skd.distill.copies import plain_copy
@@ -53,6 +58,9 @@ TEACHERS = ("heads", "tree", "second order")
 STUDENTS = ("heads", "tree", "labels")
 STOCK = "spacy-parser"
 GOLD = "gold"
+RAW_TEACHERS = ("heads",)  # whose students are trained with raw text, too
+RAW = " + raw"
+RAW_SENTENCES, RAW_WORDS = 15_000, range(4, 46)
 TITLES = {"heads": "biaffine, heads", "tree": "biaffine, tree", "labels": "label parser"}
 
 
@@ -62,6 +70,7 @@ def main(
     corpora: Annotated[list[str] | None, typer.Option(help="Only these treebanks")] = None,
     only: Annotated[str, typer.Option(help="Only systems with this in their name")] = "",
     teachers: Annotated[str, typer.Option(help="Kinds of teacher")] = ",".join(TEACHERS),
+    text: Annotated[Path | None, typer.Option(help="Folder with raw text", exists=True)] = None,
     seeds: Annotated[int, typer.Option(help="At most so many seeds")] = 3,
     jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each")] = 1,
     speed: Annotated[bool, typer.Option(help="Measure words/s of what has run")] = False,
@@ -83,7 +92,7 @@ def main(
         Run(corpus, setting, system, seed)
         for seed in range(seeds)
         for corpus in chosen
-        for setting in (GOLD, *(kinds if corpus == "en_ewt" else kinds[:1]))
+        for setting in (GOLD, *settings_of(corpus, kinds, text, work))
         for system in (*STUDENTS, STOCK)
         if seed < SEEDS[corpus] and only in system and (setting == GOLD or system != STOCK)
     ]
@@ -93,6 +102,33 @@ def main(
     table = make_table(read_rows(results), results.with_name(f"{results.stem}_speed.json"))
     results.with_suffix(".md").write_text(table, encoding="utf-8")
     print(table)
+
+
+def settings_of(corpus: str, kinds: list[str], text: Path | None, work: Path) -> list[str]:
+    """The teachers of a treebank's students, by kind, and with raw text if there is any."""
+    kinds = kinds if corpus == "en_ewt" else kinds[:1]
+    raw = text / f"{LANGUAGES[corpus]}.txt" if text else None
+    if raw is None or not raw.exists():
+        return kinds
+    prepare_raw(raw, work / corpus / "raw.spacy")
+    return [*kinds, *(kind + RAW for kind in kinds if kind in RAW_TEACHERS)]
+
+
+def prepare_raw(text: Path, output: Path) -> None:
+    """Write sentences of a text, a paragraph a line, as documents without annotation."""
+    if output.exists():
+        return
+    nlp = spacy.blank(text.stem)
+    nlp.add_pipe("sentencizer")
+    paragraphs = [line for line in text.read_text(encoding="utf-8").splitlines() if line.strip()]
+    random.Random(0).shuffle(paragraphs)
+    sentences = (
+        plain_copy(sentence.as_doc(), nlp.vocab)
+        for doc in nlp.pipe(paragraphs)
+        for sentence in doc.sents
+        if len(sentence) in RAW_WORDS
+    )
+    write_docs(islice(sentences, RAW_SENTENCES), output)
 
 
 class ParserBench(Bench):
@@ -112,10 +148,20 @@ class ParserBench(Bench):
             return Recipe(self.write_config(run, run.setting), train, steps, options=lang)
         kind = "gold" if run.setting == GOLD else "kd"
         options = (*lang, "--training.dropout", DROPOUT[kind])
-        sources = () if run.setting == GOLD else (train,)
-        return Recipe(
-            self.write_config(run, run.system), train, student_steps, sources, options=options
-        )
+        config = self.write_config(run, run.system)
+        if run.setting == GOLD:
+            return Recipe(config, train, student_steps, options=options)
+        raw = self.work / run.corpus / "raw.spacy" if run.setting.endswith(RAW) else None
+        sources = (train, raw) if raw else (train,)
+        return Recipe(config, train, student_steps, sources, raw, options)
+
+    def teacher_of(self, run: Run) -> Run:
+        return Run(run.corpus, run.setting.removesuffix(RAW), "teacher", 0)
+
+    def targets(self, run: Run, sources: Sequence[Path]) -> list[Path]:
+        teacher = self.teacher_of(run)
+        store = self.work / run.corpus / f"targets-{teacher.setting.replace(' ', '-')}"
+        return [self.annotated(teacher, sources, store)]
 
     def write_config(self, run: Run, kind: str) -> Path:
         """The teacher's or the student's config with another kind of model."""
