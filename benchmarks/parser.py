@@ -7,6 +7,7 @@ DATA has a folder for each treebank with train.conllu, dev.conllu and test.conll
 Dependencies), TEXT a file of plain text for a language (en.txt), from which some students get
 further sentences with the teacher's word alone. Every document is one sentence, for all systems.
 Models are chosen on dev; test is read once, at the end of a run. Resumable (training_runs.py).
+Our transformers were trained and asked in bfloat16 (BFLOAT16=1).
 """
 
 import json

@@ -31,8 +31,8 @@ RESULTS = Path(__file__).parent / "results"
 EVALUATIONS = {"teacher": 2, "student": 10}
 # spaCy's commands with numpy's matrix product instead of blis's: several times as fast on some
 # processors, and the only difference is the order in which sums are rounded. With BFLOAT16=1 in the
-# environment, transformers compute in bfloat16 (weights stay in float32): 1.7 times as fast where
-# the processor has instructions for it.
+# environment, transformers compute in bfloat16 (weights stay in float32), which is faster where the
+# processor has instructions for it.
 SPACY = """
 import os
 from thinc.backends.numpy_ops import NumpyOps
@@ -267,7 +267,7 @@ def call(*arguments: object, log: Path) -> None:
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        # Batches of all lengths leave holes in the heap: a transformer's training grew to 12 GB.
+        # Batches of all lengths leave holes in the heap, in a transformer's training gigabytes.
         "MALLOC_MMAP_THRESHOLD_": "4000000",
     }
     command = [sys.executable, "-c", SPACY, *map(str, arguments)]

@@ -229,8 +229,12 @@ class Tagger(StructuredPipe):
         return tags_of(doc, self._values(doc), are_starts=self._finds_sentences)
 
     def known(self, doc: Doc) -> np.ndarray:
-        """The tokens of which a gold document says the label, (n,) of bool."""
-        return self._values(doc) != 0
+        """The tokens of which a gold document says the label, (n,) of bool. That the first one
+        begins a sentence is not what it says: there is nothing to be right about."""
+        known = self._values(doc) != 0
+        if self._finds_sentences:
+            known[:1] = False
+        return known
 
     def _ids(self) -> np.ndarray:
         """spaCy's id of each label, in the order of the columns."""

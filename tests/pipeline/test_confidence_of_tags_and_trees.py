@@ -118,6 +118,7 @@ def test_other_attributes(attribute, labels):
         assert token._.tag_confidence == pytest.approx(marginals[token.i].max())
     if first:
         assert doc[0]._.tag_confidence == 1.0  # a document begins with a sentence
+        assert tags.known(doc).tolist() == [False, *[True] * 4]  # of which nothing is to be judged
     assert [label for _, label in tags.units(doc)] == doc._.alternatives(1)[0].labels
     second = doc._.alternatives(2)[1]
     assert [label for _, label in tags.units(second.as_doc())] == second.labels
