@@ -10,7 +10,6 @@ import typer
 from spacy.cli._util import import_code, setup_gpu
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.util import load_model
 from tqdm import tqdm
 from wasabi import msg
 
@@ -22,6 +21,7 @@ from ..distill.teachers import TeacherReader, find_teachers, fingerprint
 from ..training.documents import Source, find_files, read_sources
 from ..training.routes import Routes, Share
 from .teachers import (
+    BEAM_HELP,
     BY_HELP,
     ENSEMBLE_HELP,
     SKIP_HELP,
@@ -29,6 +29,7 @@ from .teachers import (
     TOKENIZER_HELP,
     check_options,
     divided,
+    load_teacher,
     load_tokenizer,
     named_teachers,
 )
@@ -71,6 +72,7 @@ def annotate_cli(
     component: Annotated[
         list[str] | None, typer.Option(help="A component that teaches (default: all that can)")
     ] = None,
+    beam_width: Annotated[int | None, typer.Option(min=1, help=BEAM_HELP)] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Documents that are read at once")
     ] = BATCH_SIZE,
@@ -115,10 +117,12 @@ def annotate_cli(
         }
         if teachers:
             shared = divided(teachers, paths, by, skip_unknown=skip_unknown, ensemble=ensemble)
-            annotate_each(teachers, shared, output, gpu_id=gpu_id, **settings)
+            annotate_each(
+                teachers, shared, output, gpu_id=gpu_id, beam_width=beam_width, **settings
+            )
             return
         setup_gpu(gpu_id)
-        nlp = load_model(arguments[0])
+        nlp = load_teacher(arguments[0], beam_width)
         msg.good(f"Loaded the teacher {arguments[0]}")
         report(annotate(nlp, paths, output, **settings))
 
@@ -129,13 +133,14 @@ def annotate_each(
     output: Path,
     *,
     gpu_id: int = -1,
+    beam_width: int | None = None,
     **settings: Any,
 ) -> None:
     """Write a store for each of several teachers, named after them, and say so.
 
     teachers: paths or packages by name.
     documents: those that each teacher reads, or how they divide them.
-    settings: see `annotate`.
+    beam_width: see `load_teacher`. settings: see `annotate`.
 
     Raises ValueError as `annotate`, and before anything is read if a document has no teacher, a
     teacher no document, or a teacher or its store cannot be used. The teachers are in memory one at
@@ -148,23 +153,31 @@ def annotate_each(
         )
     if isinstance(documents, Routes):
         counts = documents.count()
-        if counts[None]:
-            msg.warn(f"{counts[None]:,} documents are of no teacher and are left out")
+        if left_out := counts.of_teachers[None]:
+            msg.warn(f"{left_out:,} documents are of no teacher and are left out")
+        if counts.shared is not None:
+            msg.warn(
+                f"{counts.n_shared:,} documents have the text of one of another teacher's (the "
+                f"first is {counts.shared}). A student learns from both only if its reader has "
+                "ensemble = true, and refuses them otherwise: leave them out for all but one"
+            )
     setup_gpu(gpu_id)
     for name, path in teachers.items():
-        _check_teacher(name, path, output / name, settings)
+        _check_teacher(name, path, output / name, beam_width, settings)
     for name, path in teachers.items():
-        nlp = load_model(path)
+        nlp = load_teacher(path, beam_width)
         msg.good(f"Loaded the teacher {path} ({name})")
         share = Share(documents, name) if isinstance(documents, Routes) else documents
         report(annotate(nlp, share, output / name, **settings))
         del nlp  # one teacher in memory at a time
 
 
-def _check_teacher(name: str, path: str, output: Path, settings: Mapping[str, Any]) -> None:
+def _check_teacher(
+    name: str, path: str, output: Path, beam_width: int | None, settings: Mapping[str, Any]
+) -> None:
     """Raise ValueError, naming the teacher, if `annotate` would before it reads."""
-    nlp = load_model(path)
     try:
+        nlp = load_teacher(path, beam_width)
         components = find_teachers(nlp, settings.get("components"))
         check_store(output, fingerprint(nlp), components, replace=settings.get("force", False))
     except ValueError as error:

@@ -7,7 +7,7 @@ import typer
 from spacy.cli._util import import_code, parse_config_overrides, setup_gpu, show_validation_error
 from spacy.cli.train import train as train_pipeline
 from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST
-from spacy.util import load_config, load_model
+from spacy.util import load_config
 from thinc.api import Config
 from wasabi import msg
 
@@ -16,12 +16,14 @@ from ..training.corpus import READER
 from ..training.documents import find_files
 from .annotate import FORMATS, annotate, annotate_each, clear_errors, report
 from .teachers import (
+    BEAM_HELP,
     BY_HELP,
     ENSEMBLE_HELP,
     SKIP_HELP,
     TEACHER_HELP,
     check_options,
     divided,
+    load_teacher,
     load_tokenizer,
     named_teachers,
     tokenizer_of,
@@ -78,6 +80,7 @@ def distill_cli(
     component: Annotated[
         list[str] | None, typer.Option(help="A component that teaches (default: all that can)")
     ] = None,
+    beam_width: Annotated[int | None, typer.Option(min=1, help=BEAM_HELP)] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Documents that are read at once")
     ] = BATCH_SIZE,
@@ -149,9 +152,16 @@ def distill_cli(
         }
         if teachers:
             shared = divided(teachers, documents, by, skip_unknown=skip_unknown, ensemble=ensemble)
-            annotate_each(teachers, shared, output / TARGETS, gpu_id=gpu_id, **settings)
+            annotate_each(
+                teachers,
+                shared,
+                output / TARGETS,
+                gpu_id=gpu_id,
+                beam_width=beam_width,
+                **settings,
+            )
         else:
-            nlp = load_model(first)
+            nlp = load_teacher(first, beam_width)
             report(annotate(nlp, documents, output / TARGETS, **settings))
             del nlp  # the teacher's memory is needed for training
     train_pipeline(config, output, use_gpu=gpu_id, overrides=overrides)

@@ -8,6 +8,7 @@ from spacy.language import Language
 from spacy.util import is_package, load_model, load_model_from_config
 from thinc.api import Config
 
+from ..distill.adapters.beams import set_beams
 from ..training.routes import Routes
 
 TEACHER_HELP = "One of several teachers, as NAME=PATH, for instance de=teachers/german"
@@ -15,6 +16,7 @@ BY = "lang"
 BY_HELP = f"Attribute of a document whose value is the name of its teacher (default: {BY})"
 ENSEMBLE_HELP = "Every teacher reads every document"
 SKIP_HELP = "Leave out documents that are of no teacher"
+BEAM_HELP = "Analyses that the teacher's 'ner' and 'parser' keep (default: as they were saved)"
 TOKENIZER_HELP = "Language or pipeline that tokenises raw text (default: the teacher's own)"
 
 
@@ -73,6 +75,17 @@ def divided(
     """Files and folders as several teachers read them: an ensemble all of them, others those that
     an attribute of a document says."""
     return paths if ensemble else Routes(teachers, paths, by or BY, skip_unknown=skip_unknown)
+
+
+def load_teacher(path: str, beam_width: int | None = None) -> Language:
+    """A teacher, its transition-based components with a beam of that width if one is given.
+
+    Raises ValueError if it is given and there are none.
+    """
+    nlp = load_model(path)
+    if beam_width is not None:
+        set_beams(nlp, beam_width)
+    return nlp
 
 
 def load_tokenizer(name: str | None) -> Language | None:

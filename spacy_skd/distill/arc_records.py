@@ -108,6 +108,24 @@ def _by_document(records: np.ndarray, layout: ArcLayout, n_sentences: Ints1d) ->
     return pieces
 
 
+def with_relations(records: np.ndarray, columns: Ints1d) -> np.ndarray:
+    """The same arcs with their relations in other columns; those that get the same one are summed.
+
+    columns: (R,) the new column of each relation.
+    """
+    as_before = np.ones(len(records), dtype=bool)
+    for name in ("token", "head"):
+        as_before[1:] &= records[name][1:] == records[name][:-1]
+    arcs, relations = np.cumsum(~as_before), columns[records["relation"]]
+    _, firsts, groups = np.unique(
+        arcs * len(columns) + relations, return_index=True, return_inverse=True
+    )
+    found = records[firsts]
+    found["relation"] = relations[firsts]
+    found["prob"] = np.bincount(groups, weights=records["prob"], minlength=len(firsts))
+    return found
+
+
 def slice_arcs(records: np.ndarray, start: int, end: int) -> np.ndarray:
     """Those of the tokens start..end-1 whose sentences are there as a whole."""
     pieces = [piece for low, high, piece in sentences_of(records) if start <= low and high <= end]

@@ -25,10 +25,14 @@ from ..structures import (
 from ..structures.base import Floats1d, Floats2d, Ints1d, array_module, to_host
 from ..structures.projective_tree import is_projective
 from ..structures.relations import Relations
-from .parts import Arcs, per_token
+from .parts import AnyTeacher, Arcs, per_token
 
 MAX_REST = 1e-3
 LEAST = 1e-8  # probability of a label below which what it means is not taken down
+UNKNOWN = ""
+"""A teacher's last relation, where there is one: all those that mean nothing to the student."""
+LEAST_TOLD = 0.5
+"""Probability of the relations that are known at a token below which it teaches no label."""
 NO_RELATIONS = (
     "The teacher knows arcs, but not their relations; labels that mean both cannot be learnt of it."
 )
@@ -94,7 +98,8 @@ def _recast(scores: Floats2d, order: Ints1d | None, temperature: float) -> Float
 
 
 def arcs_onto_arcs(teacher: Arcs, weights: Floats1d) -> ArcParts:
-    """The probability of every arc and, of those that have any, of the relations with it."""
+    """The probability of every arc and, of those that have any, of the relations with it that the
+    student knows."""
     arcs = teacher.flat_marginals()
     weighted = arcs * per_token(weights, teacher)
     if teacher.relations is None:
@@ -102,7 +107,12 @@ def arcs_onto_arcs(teacher: Arcs, weights: Floats1d) -> ArcParts:
     tokens, heads = _known_arcs(teacher, arcs)
     values = array_module(arcs).exp(teacher.relation_log_probs(tokens, heads))
     values *= weighted[teacher.layout.cells(tokens, heads)][:, None]
-    return ArcParts(weighted, RelationParts(tokens, heads, values))
+    return ArcParts(weighted, RelationParts(tokens, heads, values[:, : n_known(teacher)]))
+
+
+def n_known(teacher: AnyTeacher) -> int:
+    """How many of a teacher's relations, the first ones, are not `UNKNOWN`."""
+    return teacher.n_labels - (UNKNOWN in (teacher.labels or ())[-1:])
 
 
 def _known_arcs(teacher: Arcs, arcs: Floats1d) -> tuple[Ints1d, Ints1d]:
@@ -161,7 +171,7 @@ def _counted(
     size = len(distinct) * n_labels
     values = np.bincount(rows * n_labels + labels, weights=weights, minlength=size)
     tokens, heads = arcs_at(distinct, layout)
-    values = values.astype(weights.dtype, copy=False).reshape(-1, n_labels)
+    values = values.astype(weights.dtype, copy=False).reshape(len(distinct), n_labels)
     return RelationParts(tokens, heads, values)
 
 
@@ -189,7 +199,8 @@ def _heads_and_relations(outputs: Any, sentence: int, length: int) -> tuple[Ints
 
 
 def onto_labels(teacher: Arcs | Candidates, student: LabelTrees) -> Floats2d:
-    """Cases 1b and 2b: the probability of what each label means, renormalised at each token.
+    """Cases 1b and 2b: the probability of what each label means, renormalised at each token; zeros
+    where the relation is more likely one that means nothing to the student.
 
     teacher: heads or trees, or candidates that are trees with relations.
     """
@@ -227,6 +238,9 @@ def _onto_labels(teacher: Arcs | Candidates, student: LabelTrees) -> Floats2d:
         xp.asarray(numbers[known]) for numbers in (tokens, labels, rows, columns)
     )
     found[tokens, labels] = xp.asarray(relations.values, dtype=dtype)[rows, columns]
+    of_tokens = to_host(relations.values.sum(axis=1))
+    told = np.bincount(relations.tokens, weights=of_tokens, minlength=len(found))
+    found[xp.asarray(told < LEAST_TOLD)] = 0
     return found
 
 

@@ -27,9 +27,10 @@ def document_keys(doc: Doc) -> DocumentKeys:
     return DocumentKeys(text_key(doc), token_key(doc))
 
 
-def text_key(doc: Doc) -> bytes:
+def text_key(doc: Doc | str) -> bytes:
     """The key of a document's text."""
-    return _digest(doc.text.encode("utf8"))
+    text = doc if isinstance(doc, str) else doc.text
+    return _digest(text.encode("utf8"))
 
 
 def token_key(doc: Doc) -> bytes:

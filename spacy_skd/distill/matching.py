@@ -58,9 +58,11 @@ def _match_relations(teacher: AnyTeacher, student: Arcs) -> AnyTeacher:
         return teacher
     if theirs == ours:
         return teacher
-    check_same_labels(theirs, ours)
+    n_known = arcs.n_known(teacher)
+    check_same_labels(theirs[:n_known], ours)
+    wanted = (*ours, *theirs[n_known:])
     column = {label: number for number, label in enumerate(theirs)}
-    return arcs.in_order(teacher, np.asarray([column[label] for label in ours]), ours)
+    return arcs.in_order(teacher, np.asarray([column[label] for label in wanted]), wanted)
 
 
 def _not_as_many(n_theirs: int, n_ours: int) -> ValueError:

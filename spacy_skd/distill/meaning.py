@@ -15,6 +15,7 @@ from ..structures import LabelTrees, biluo_labels, entity_labels
 from ..structures.base import Bools2d, Ints1d
 from ..structures.biluo import OUTSIDE, PREFIXES, is_biluo, split_label
 from .arc_annotation import MISSING
+from .arcs import UNKNOWN
 from .matching import check_known_labels
 from .parts import ARCS, SPANS, Distribution
 from .targets import Teacher
@@ -107,10 +108,13 @@ def relabelled(teacher: Teacher, names: Mapping[str, str]) -> Teacher:
     """A teacher whose labels are called, or mean, others.
 
     names: the student's label for labels of the teacher, "" for none: entities are then no entities
-        of the student's, and nothing is known of a token with this tag. Other labels stay.
+        of the student's, and nothing is known of a token with this tag, or of an arc but that it is
+        there. Other labels stay.
 
     Where no two labels become one and none is dropped, its distribution is as it was. Otherwise
-    `Teacher.means` says what they mean. Raises ValueError for relations that are not just renamed.
+    `Teacher.means` says what they mean. Relations have their new names, each once, and last
+    `arcs.UNKNOWN` for those that are dropped: stored arcs have to be given the columns of these
+    (`relation_columns`, `arc_records.with_relations`).
     """
     scheme = is_scheme(teacher.labels)
 
@@ -127,8 +131,15 @@ def relabelled(teacher: Teacher, names: Mapping[str, str]) -> Teacher:
     if len(set(means)) == len(means) and "" not in means:
         return replace(teacher, labels=means, mapped=mapped)
     if teacher.has_arcs:
-        raise ValueError(
-            f"The relations of '{teacher.component}' can only be renamed, each to another one: "
-            "label_map drops one or makes one of several."
-        )
+        dropped = (UNKNOWN,) if "" in means else ()
+        kept = tuple(filter(None, dict.fromkeys(means)))
+        return replace(teacher, labels=(*kept, *dropped), mapped=mapped)
     return replace(teacher, means=means, mapped=mapped)
+
+
+def relation_columns(teacher: Teacher, names: Mapping[str, str], renamed: Teacher) -> Ints1d | None:
+    """The column of each of a teacher's relations in what `relabelled` made of it, None if all have
+    kept their places."""
+    column = {label: number for number, label in enumerate(renamed.labels)}
+    columns = np.asarray([column[names.get(label, label)] for label in teacher.labels], dtype=int)
+    return None if (columns == np.arange(len(columns))).all() else columns

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
+import srsly
 from spacy.language import Language
 from spacy.tokens import Doc
 
 from ..structures import SentenceError, Sentences
 from ..structures.base import to_host
 from .adapters import CannotTeach, Readable, Reader, find_reader
+from .adapters.beams import beams_of
 from .manifest import TeacherInfo
 from .targets import Dropped, Teacher, describe, document_lengths, kept_scores
 
@@ -101,7 +103,8 @@ def find_teachers(nlp: Language, components: Sequence[str] | None = None) -> lis
 
 
 def fingerprint(nlp: Language) -> TeacherInfo:
-    """Who a teacher is: name, version, and a hash over all files of its folder.
+    """Who a teacher is: name, version, and a hash over all files of its folder, and over beams
+    that are not those of the folder.
 
     A pipeline that was not loaded from a folder is hashed as `nlp.to_bytes` writes it.
     """
@@ -116,6 +119,7 @@ def fingerprint(nlp: Language) -> TeacherInfo:
             with path.open("rb") as file:
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
+        digest.update(_other_beams(nlp, Path(nlp.path)))
     return TeacherInfo(name, nlp.meta["version"], digest.hexdigest())
 
 
@@ -128,6 +132,18 @@ def _content(folder: Path) -> list[tuple[str, Path]]:
         for name, path in files.items()
         if "__pycache__" not in name.parts and not name.name.startswith(".")
     )
+
+
+def _other_beams(nlp: Language, folder: Path) -> bytes:
+    """The beams of a pipeline that have been set since it was loaded."""
+    found = []
+    for name, component in beams_of(nlp).items():
+        saved = folder / name / "cfg"
+        of_folder = srsly.read_json(saved) if saved.is_file() else {}
+        now = [component.cfg.get(setting) for setting in ("beam_width", "beam_density")]
+        if now != [of_folder.get(setting) for setting in ("beam_width", "beam_density")]:
+            found.append(f"{name} {now}")
+    return "\n".join(found).encode("utf8")
 
 
 @dataclass(frozen=True)

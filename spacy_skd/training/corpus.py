@@ -18,9 +18,10 @@ from ..distill.attached import copy_targets
 from ..distill.copies import plain_copy
 from .documents import Source, find_files, read_annotated, read_sources
 from .gold_labels import GoldLabels
+from .label_maps import LabelMap, LabelMaps
 from .side_by_side import side_by_side
 from .splitting import split_doc, split_sentences
-from .stores import GOLD, LabelMap, Stores, Weights, check_weight
+from .stores import GOLD, Stores, Weights, check_weight
 
 Paths = str | Path | Sequence[str | Path] | None
 Augmenter = Callable[[Language, Example], Iterable[Example]]
@@ -44,6 +45,7 @@ def make_distill_corpus(
     ensemble: bool = False,
     target_weights: list[float] | dict[str, float] | None = None,
     label_map: dict[str, dict[str, str | None]] | None = None,
+    label_map_by_store: dict[str, dict[str, dict[str, str | None]]] | None = None,
     gold_labels: dict[str, list[str]] | None = None,
     augmenter: Augmenter | None = None,
 ) -> "DistillCorpus":
@@ -62,6 +64,7 @@ def make_distill_corpus(
         ensemble=ensemble,
         target_weights=target_weights,
         label_map=label_map,
+        label_map_by_store=label_map_by_store,
         gold_labels=gold_labels,
         augmenter=augmenter,
     )
@@ -96,6 +99,8 @@ class DistillCorpus:
         ValueError where there is nothing to weigh.
     label_map: by component, the student's label for labels of the teachers; "" or null for none of
         them (`distill.meaning.relabelled`). ValueError for labels that no teacher has.
+    label_map_by_store: the same by the names of the stores' folders, for teachers that call things
+        by different names; of these stores it goes before label_map, label by label.
     gold_labels: by component (skd_ner, of doc.ents), the labels that gold documents are annotated
         with. Of all others the annotation says nothing, and does not deny them. It then counts as a
         target beside those of the teachers, and an objective's teacher_weight does not matter.
@@ -121,6 +126,7 @@ class DistillCorpus:
         ensemble: bool = False,
         target_weights: Weights = None,
         label_map: LabelMap | None = None,
+        label_map_by_store: LabelMaps | None = None,
         gold_labels: Mapping[str, Sequence[str]] | None = None,
         augmenter: Augmenter | None = None,
     ) -> None:
@@ -137,6 +143,7 @@ class DistillCorpus:
         self.ensemble = ensemble
         self.target_weights = target_weights
         self.label_map = label_map
+        self.label_map_by_store = label_map_by_store
         self.augmenter = augmenter
         by_name = target_weights if isinstance(target_weights, Mapping) else {}
         gold_weight = check_weight("gold annotation", by_name.get(GOLD, 1.0))
@@ -179,9 +186,10 @@ class DistillCorpus:
             ensemble=self.ensemble,
             weights=self.target_weights,
             label_map=self.label_map,
+            label_map_by_store=self.label_map_by_store,
             gold=bool(self.gold_labels.teachers),
         )
-        stores.check_labels(nlp)
+        stores.labels.check_student(nlp)
         self.gold_labels.check(nlp)
         taught = stores.components
         names = nlp.component_names

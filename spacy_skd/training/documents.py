@@ -43,6 +43,14 @@ class Source:
         unit = "line" if self.words is None else "document"
         return f"{self.path}, {unit} {self.number}"
 
+    @property
+    def content(self) -> str:
+        """The text, of words too."""
+        if self.words is None:
+            return self.text
+        spaces = self.spaces or [False] * len(self.words)
+        return "".join(word + " " * space for word, space in zip(self.words, spaces))
+
     def make_doc(
         self, nlp: Language, *, with_sentences: bool = False, tokenizer: Language | None = None
     ) -> Doc:

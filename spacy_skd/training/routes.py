@@ -5,10 +5,25 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from ..distill.keys import KeySet, stack_keys, text_key
 from .documents import Source, find_files, read_sources
 
 SEPARATORS = re.compile(r"[_.-]")
+
+
+class Counts(NamedTuple):
+    """What teachers are to read.
+
+    of_teachers: how many documents each is to read, and under None how many are left out.
+    n_shared: how many documents have the text of one that another teacher reads. shared: the first
+        of these.
+    """
+
+    of_teachers: Counter[str | None]
+    n_shared: int
+    shared: Source | None
 
 
 class Routes:
@@ -66,19 +81,31 @@ class Routes:
             "--skip-unknown."
         )
 
-    def count(self) -> Counter[str | None]:
-        """How many documents each teacher is to read, and under None how many are left out.
+    def count(self) -> Counts:
+        """Count the documents, before a teacher is loaded.
 
         Raises ValueError as `teacher_of`, and for a teacher that none is for.
         """
-        found = Counter(map(self.teacher_of, read_sources(self.files, self.by)))
+        found: Counter[str | None] = Counter()
+        texts = {teacher: KeySet(stack_keys([])) for teacher in self.teachers}
+        n_shared, shared = 0, None
+        for source in read_sources(self.files, self.by):
+            teacher = self.teacher_of(source)
+            found[teacher] += 1
+            if teacher is None:
+                continue
+            key = text_key(source.content)
+            if any(key in of_other for name, of_other in texts.items() if name != teacher):
+                n_shared, shared = n_shared + 1, shared or source
+            if key not in texts[teacher]:
+                texts[teacher].add(key)
         idle = [teacher for teacher in self.teachers if teacher not in found]
         if idle:
             raise ValueError(
                 f"No document is for the teacher {', '.join(idle)}: none has the {self.by} "
                 f"'{idle[0]}', or is in a file or folder of that name."
             )
-        return found
+        return Counts(found, n_shared, shared)
 
     def _named_by(self, file: Path, path: Path) -> str | None:
         """The teacher that a file of a path is named after, if it is one."""

@@ -6,18 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from spacy.language import Language
 from spacy.tokens import Doc
 
+from ..distill.arc_records import with_relations
 from ..distill.attached import add_target
 from ..distill.manifest import MANIFEST, TeacherInfo
-from ..distill.meaning import labels_of, relabelled
 from ..distill.store import TargetStore
 from ..distill.targets import Target, Teacher
 from .documents import Source
+from .label_maps import LabelMap, LabelMaps, Labels
 
 Weights: TypeAlias = Sequence[float] | Mapping[str, float] | None
-LabelMap: TypeAlias = Mapping[str, Mapping[str, str | None]]
 
 GOLD = "gold"  # how weights call gold annotation of some labels
 N_WORDS = 8  # of a document in an error
@@ -30,7 +29,7 @@ class Stores:
     ensemble: whether several teachers may teach one component the same document.
     weights: of the stores in an ensemble, one a path, or by the names of the stores' folders (1 for
         those that are not named). How much of the sum of those that have a document counts.
-    label_map: by component, the student's labels for labels of the teachers, "" or None for none.
+    label_map, label_map_by_store: see `label_maps.Labels`.
     gold: whether gold annotation is a target beside theirs, with a weight of its own.
 
     Raises FileNotFoundError or ValueError for what is no store, and ValueError for weights and
@@ -44,16 +43,14 @@ class Stores:
         ensemble: bool = False,
         weights: Weights = None,
         label_map: LabelMap | None = None,
+        label_map_by_store: LabelMaps | None = None,
         gold: bool = False,
     ) -> None:
         self.ensemble = ensemble
-        self.label_map = {
-            component: {theirs: ours or "" for theirs, ours in names.items()}
-            for component, names in (label_map or {}).items()
-        }
+        self.labels = Labels(label_map, label_map_by_store)
         self.stores = open_stores(store for path in paths for store in stores_in(path))
         self._weights = _weights_of(self.stores, paths, weights, gold=gold)
-        self._rename()
+        self._relations = self.labels.rename(self.stores)
 
     @property
     def components(self) -> set[str]:
@@ -70,6 +67,8 @@ class Stores:
         found: dict[str, dict[TeacherInfo, tuple[TargetStore, Target]]] = {}
         for store in self.stores:
             for name, target in (store.get(doc) or {}).items():
+                if (columns := self._relations.get((store.path, name))) is not None:
+                    target = replace(target, scores=with_relations(target.scores, columns))
                 found.setdefault(name, {}).setdefault(store.teacher, (store, target))
         for name, by_teacher in found.items():
             if len(by_teacher) > 1 and not self.ensemble:
@@ -101,35 +100,6 @@ class Stores:
             alone = self.ensemble or not by_teacher
             if missing or (alone and any(store.has_text(doc) for store in without)):
                 raise ValueError(_explain(without, source, doc, several=len(self.stores) > 1))
-
-    def check_labels(self, nlp: Language) -> None:
-        """Raise ValueError if labels are mapped onto some that a component does not have, as far as
-        it has its labels already."""
-        for name, names in self.label_map.items():
-            known = getattr(nlp.get_pipe(name), "labels", ()) if name in nlp.component_names else ()
-            unknown = sorted(set(names.values()) - {""} - set(known))
-            if known and unknown:
-                raise ValueError(
-                    f"label_map maps labels of '{name}' onto {', '.join(unknown)}, but the "
-                    f"component has only {', '.join(known)}. Map them onto these, or give it the "
-                    f"labels in [initialize.components.{name}]."
-                )
-
-    def _rename(self) -> None:
-        for component, names in self.label_map.items():
-            teachers = [s.teachers[component] for s in self.stores if component in s.teachers]
-            theirs = sorted({label for teacher in teachers for label in labels_of(teacher.labels)})
-            unknown = sorted(set(names) - set(theirs))
-            if unknown:
-                raise ValueError(
-                    f"label_map renames {', '.join(unknown)} of '{component}', which no teacher "
-                    f"knows. Labels of the teachers: {', '.join(theirs) or 'none'}."
-                )
-            renamed = {id(teacher): relabelled(teacher, names) for teacher in teachers}
-            for store in self.stores:
-                if component in store.teachers:
-                    teacher = renamed[id(store.teachers[component])]
-                    store.teachers = {**store.teachers, component: teacher}
 
 
 def stores_in(path: Path) -> list[Path]:

@@ -301,6 +301,15 @@ def test_the_command_says_what_is_wrong(tmp_path, texts, documents, options, mes
     assert not (tmp_path / "store").exists()
 
 
+def test_a_component_that_the_teacher_does_not_have(tmp_path, texts):
+    toy_pipeline().to_disk(tmp_path / "teacher")
+    store = tmp_path / "store"
+    result = run(tmp_path / "teacher", texts, "--output", store, "--component", "parser")
+    assert result.exit_code == 1 and not store.exists()
+    said = " ".join(result.output.split())
+    assert "The teacher has no component 'parser'. Its components: ner." in said
+
+
 def test_a_store_that_another_run_writes_is_refused(tmp_path, texts):
     nlp = toy_pipeline()
     nlp.to_disk(tmp_path / "teacher")

@@ -59,6 +59,17 @@ def test_each_teacher_reads_the_documents_of_its_language(folder):
     assert "0 new documents" in message(result) and "1 new documents" in message(result)
 
 
+def test_a_text_of_two_teachers_is_named_before_they_read(folder):
+    assert "text of one of another" not in message(run(folder, "annotate", folder / "texts"))
+    path = folder / "texts" / "same.en.spacy"
+    write_docs(path, [spacy.blank("en").make_doc(text) for text in ["New .", GERMAN[0]]])
+    (folder / "texts" / "twice.en.txt").write_text("\n".join(ENGLISH))  # of one teacher: no matter
+    said = message(run(folder, "annotate", folder / "texts"))
+    assert "1 documents have the text of one of another teacher's" in said
+    assert "same.en.spacy, document 2)" in said and "ensemble = true" in said
+    assert "2 new documents of 6 tokens" in said
+
+
 def test_an_ensemble_reads_everything(folder):
     result = run(folder, "annotate", folder / "texts", "--ensemble")
     assert result.exit_code == 0, result.output
@@ -242,6 +253,16 @@ def test_all_teachers_are_checked_before_one_reads(folder):
     result = run(folder, "annotate", folder / "texts", "--force", teachers=teachers)
     assert result.exit_code == 0, result.output
     assert len(TargetStore(folder / "out" / "de")) == 3
+
+
+@pytest.mark.parametrize("command", ["annotate", "distill"])
+def test_a_beam_that_a_teacher_cannot_have(folder, distilled, command):
+    given = [folder / "texts"]
+    if command == "distill":
+        given = [folder / "student.cfg", "--raw", folder / "texts", "--dev", folder / "dev.spacy"]
+    result = run(folder, command, *given, "--beam-width", 4)
+    assert result.exit_code == 1
+    assert "The teacher 'de'" in message(result) and "has neither" in message(result)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from spacy.tokens import Doc, Span
 from thinc.api import Model, Softmax_v2
 
 from spacy_skd.distill.adapters import CannotTeach, Reader, find_reader, teachers
+from spacy_skd.distill.adapters.beams import set_beams
 from spacy_skd.distill.adapters.spans import LEAST, MAX_WIDTH
 from spacy_skd.distill.adapters.tags import log_potentials, summed
 from spacy_skd.distill.targets import describe, stored_scores
-from spacy_skd.distill.teachers import TeacherReader, find_teachers, survey
+from spacy_skd.distill.teachers import TeacherReader, find_teachers, fingerprint, survey
 from spacy_skd.structures import Token
 
 from .stock import (
@@ -160,6 +161,43 @@ def test_without_a_beam_the_entities_are_the_only_candidate():
     found = [{(f, x + 1, structure.labels[r]) for f, x, r in y[0]} for y in structure.outputs]
     assert found == [{(e.start, e.end, e.label_) for e in nlp(doc).ents} for doc in docs]
     assert any(found)
+
+
+def test_a_beam_of_weights_that_were_trained_without_one():
+    nlp = stock_pipeline("ner", "parser")
+    before, docs = fingerprint(nlp), docs_of(nlp)
+    set_beams(nlp, 4)
+    assert survey(nlp).lines(["ner", "parser"]) == [
+        "'ner': the 4 best of a beam",
+        "'parser': the 4 best trees of a beam",
+    ]
+    ner, structure = nlp.get_pipe("ner"), read(nlp, "ner", docs)
+    assert structure.counts.max() > 1 and structure.counts.max() <= 4
+    for beam, found in zip(ner.predict(docs), structure.marginals()):
+        probs = sorted((prob for prob, _ in ner.moves.get_beam_parses(beam)), reverse=True)
+        np.testing.assert_allclose(found, np.asarray(probs) / sum(probs), atol=1e-6)
+    assert fingerprint(nlp) != before
+    set_beams(nlp, 1)
+    assert read(nlp, "ner", docs).counts.tolist() == [1] * len(docs)
+    with pytest.raises(
+        ValueError, match=r"'ner' and 'parser', and the teacher has neither.*tagger"
+    ):
+        set_beams(stock_pipeline("tagger"), 4)
+
+
+def test_a_beam_that_was_set_later_makes_another_teacher(tmp_path):
+    stock_pipeline("ner").to_disk(tmp_path)
+    nlp = spacy.load(tmp_path)
+    before = fingerprint(nlp)
+    set_beams(nlp, 1)
+    assert fingerprint(nlp) == before
+    set_beams(nlp, 4)
+    assert fingerprint(nlp).hash != before.hash
+    nlp.to_disk(tmp_path / "beam")
+    again = spacy.load(tmp_path / "beam")
+    saved = fingerprint(again)
+    set_beams(again, 4)
+    assert fingerprint(again) == saved
 
 
 def test_labels_that_documents_bring_are_not_taken_up():

@@ -141,6 +141,49 @@ def test_trees_beside_gold_with_other_relations(tmp_path):
         trained(1)
 
 
+def test_trees_whose_relations_mean_others_or_nothing(tmp_path):
+    teacher = stock_pipeline("parser")
+    names = {"amod": "mod", "advmod": "mod", "flat:name": None}
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(TEXTS[:3]), encoding="utf8")
+    annotate(teacher, [texts], tmp_path / "store")
+    student = spacy.blank("en")
+    student.add_pipe("skd_parser", name="parser", config={"model": PARSER})
+    corpus = DistillCorpus(None, texts, tmp_path / "store", label_map={"parser": names})
+    train(student, list(corpus(student)), steps=60, learn_rate=0.005)
+    labels = student.get_pipe("parser").labels
+    assert "mod" in labels and not {"amod", "advmod", "flat:name", "", None} & set(labels)
+    n_dropped = 0
+    for text in TEXTS[:3]:
+        wanted, found = tree_of(teacher(text)), tree_of(student(student.make_doc(text)))
+        assert found[0] == wanted[0]
+        for relation, of_student in zip(wanted[1], found[1]):
+            n_dropped += relation == "flat:name"
+            assert of_student == names.get(relation, relation) or relation == "flat:name"
+    assert n_dropped
+
+
+def test_a_beam_is_asked_for(tmp_path):
+    stock_pipeline("ner").to_disk(tmp_path / "teacher")
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(TEXTS), encoding="utf8")
+
+    def run(*options, store="store"):
+        words = ["skd", "annotate", tmp_path / "teacher", texts, "--output", tmp_path / store]
+        return CliRunner().invoke(app, [*map(str, words), *options])
+
+    assert "'ner': its best entities alone" in run().output
+    result = run("--beam-width", "4")
+    assert result.exit_code == 1 and "but the teacher is now" in " ".join(result.output.split())
+    assert "'ner': the 4 best of a beam" in run("--beam-width", "4", store="beam").output
+    doc = spacy.blank("en").make_doc(TEXTS[0])
+    n_candidates = [
+        len(set(TargetStore(tmp_path / store).get(doc)["ner"].scores["candidate"].tolist()))
+        for store in ("store", "beam")
+    ]
+    assert n_candidates[0] == 1 < n_candidates[1] <= 4
+
+
 def test_sentences(tmp_path):
     teacher = stock_pipeline("senter")
     config = {"model": MAXENT, "attribute": "sent_start"}

@@ -7,6 +7,8 @@ import pytest
 
 from spacy_skd.distill import cross_entropy, project
 from spacy_skd.distill.annotation import annotated_sentences, gold_parts
+from spacy_skd.distill.arc_records import with_relations
+from spacy_skd.distill.meaning import relabelled, relation_columns
 from spacy_skd.distill.objectives import (
     make_posterior_kd,
     make_structural_kd,
@@ -548,3 +550,109 @@ def test_teachers_of_different_relations_in_a_batch():
     check_gradient("trees", scores, lambda student: objective(student, NOTHING, mixed))
     both = [[t, o] if o is not None else t for t, o in zip(whole, some)]
     check_gradient("trees", scores, lambda student: objective(student, NOTHING, both))
+
+
+# --- relations that mean others, or nothing
+
+
+def regrouped(targets, names):
+    """Targets of a teacher whose relations are called others, several perhaps the same, or ""."""
+    teacher = targets[0].teacher
+    renamed = relabelled(teacher, names)
+    columns = relation_columns(teacher, names, renamed)
+    if columns is None:
+        return [replace(target, teacher=renamed) for target in targets]
+    return [Target(renamed, with_relations(t.scores, columns), len(t)) for t in targets]
+
+
+def test_relations_that_become_one_have_the_sum_of_their_probabilities():
+    targets, stored, _ = random_case("heads")
+    merged = as_stored(regrouped(targets, {"amod": "obj"}))
+    assert merged.labels == ("obj", "nsubj")
+    np.testing.assert_allclose(merged.scores, stored.scores, atol=5e-3)  # rounded once more
+    probs, wanted = (np.exp(log_softmax(relation_scores(found))) for found in (merged, stored))
+    arcs = np.delete(np.arange(LAYOUT.n_cells), LAYOUT.self_cells)
+    np.testing.assert_allclose(probs[arcs, 0], wanted[arcs, 0] + wanted[arcs, 2], atol=2e-3)
+    np.testing.assert_allclose(probs[arcs, 1], wanted[arcs, 1], atol=2e-3)
+
+
+def test_a_dropped_relation_is_missing():
+    """Of it no loss, of the others by the teacher's probabilities of them."""
+    targets, stored, scores = random_case("heads")
+    dropped = regrouped(targets, {"amod": ""})
+    student = make("heads", scores)
+    arcs = np.exp(log_softmax_of_rows(stored.scores))
+    relations = np.exp(log_softmax(relation_scores(stored)))
+    possible = arcs > 0
+    expected = -(arcs[possible] * log_softmax_of_rows(scores[0])[possible]).sum()
+    expected -= (arcs[:, None] * relations[:, 1:] * log_softmax(scores[1][:, 1:])).sum()
+    objective = make_structural_kd()
+    assert loss_of(objective, student, dropped) == pytest.approx(expected, abs=1e-9)
+    _, gradient = objective(student, NOTHING, dropped)
+    assert not dense(gradient.relations)[:, 0].any() and dense(gradient.relations)[:, 1].any()
+
+
+def log_softmax_of_rows(arcs):
+    """Of each token's heads, flat; 0 at the token itself."""
+    found = np.zeros(LAYOUT.n_cells)
+    cells = np.delete(np.arange(LAYOUT.n_cells), LAYOUT.self_cells)
+    found[cells] = np.concatenate([log_softmax(row) for row in rows(arcs)])
+    found[LAYOUT.self_cells] = -np.inf
+    return found
+
+
+@pytest.mark.parametrize(
+    "name, student_kind",
+    [
+        *((name, "heads") for name in OBJECTIVES),
+        ("marginals", "trees"),
+        ("top_wk", "projective"),
+    ],
+)
+@pytest.mark.parametrize("names", [{"amod": ""}, {"amod": "obj"}, {"amod": "", "nsubj": "obj"}])
+def test_gradients_with_relations_that_mean_others(name, student_kind, names):
+    targets, _, scores = random_case("heads")
+    targets, objective = regrouped(targets, names), OBJECTIVES[name]()
+    _, gradient = objective(make(student_kind, scores), NOTHING, targets)
+    assert not dense(gradient.relations)[:, 0].any()
+    check_gradient(student_kind, scores, lambda student: objective(student, NOTHING, targets))
+
+
+@pytest.mark.parametrize("name", ["marginals", "top_wk", "squares", "kl"])
+def test_a_teacher_all_of_whose_relations_are_dropped_teaches_heads(name):
+    targets, _, scores = random_case("heads")
+    nothing = regrouped(targets, dict.fromkeys(RELATIONS, ""))
+    objective, student = OBJECTIVES[name](), make("heads", scores)
+    _, gradient = objective(student, NOTHING, nothing)
+    assert not dense(gradient.relations).any()
+    _, wanted = objective(make("heads", (scores[0], None)), NOTHING, targets)
+    np.testing.assert_allclose(gradient.arcs, wanted.arcs, atol=1e-4)  # rounded once more
+
+
+def test_the_best_tree_does_not_tell_a_dropped_relation():
+    targets, stored, scores = random_case("heads")
+    _, gradient = OBJECTIVES["top_1"]()(
+        make("heads", scores), NOTHING, regrouped(targets, {"obj": ""})
+    )
+    told = np.flatnonzero(dense(gradient.relations).any(axis=1))
+    _, whole = OBJECTIVES["top_1"]()(make("heads", scores), NOTHING, targets)
+    every = np.flatnonzero(dense(whole.relations).any(axis=1))
+    likeliest = relation_scores(stored)[every].argmax(axis=1)
+    assert told.tolist() == every[likeliest != 2].tolist() and 0 < len(told) < len(every)
+
+
+def test_labels_that_mean_arcs_are_not_taught_what_is_mostly_dropped():
+    targets = targets_of(random_arcs_of("heads", np.random.default_rng(91), scale=3.0))
+    stored, dropped = as_stored(targets), regrouped(targets, {"amod": "", "obj": ""})
+    scores = np.random.default_rng(121).normal(size=(N_TOKENS, len(LABELS)))
+
+    def learn(student):
+        return make_structural_kd()(student, np.full(N_TOKENS, -1), dropped)
+
+    _, gradient = learn(label_trees(scores, LABELS))
+    np.testing.assert_allclose(
+        gradient, numeric(scores, LABELS, lambda student: learn(student)[0]), atol=1e-6
+    )
+    known = np.exp(log_softmax(relation_scores(stored))[:, 1] + log_softmax_of_rows(stored.scores))
+    lost = 1 - np.add.reduceat(known, LAYOUT.row_starts)
+    assert (gradient.any(axis=1) == (lost <= 0.5)).all() and {*(lost > 0.5)} == {True, False}

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from spacy.language import Language
+from spacy.pipeline.transition_parser import Parser
 
 from ...structures import SentenceError
 
@@ -13,6 +15,27 @@ ScoredParses = list[tuple[float, list[Any]]]
 def has_beam(component: Any) -> bool:
     """Whether a transition-based component keeps several analyses of a document."""
     return component.cfg["beam_width"] > 1
+
+
+def set_beams(nlp: Language, width: int) -> None:
+    """Let a pipeline's transition-based components keep so many analyses of a document, 1 for the
+    greedy one alone, whatever they were trained with.
+
+    Raises ValueError for a pipeline that has none.
+    """
+    components = list(beams_of(nlp).values())
+    if not components:
+        raise ValueError(
+            "A beam is for spaCy's 'ner' and 'parser', and the teacher has neither. Its "
+            f"components: {', '.join(nlp.pipe_names) or 'none'}."
+        )
+    for component in components:
+        component.cfg.update(beam_width=width, beam_density=0.0)
+
+
+def beams_of(nlp: Language) -> dict[str, Any]:
+    """A pipeline's transition-based components by their names."""
+    return {name: pipe for name, pipe in nlp.pipeline if isinstance(pipe, Parser)}
 
 
 def parses_of(component: Any, beams: Sequence[Any]) -> list[ScoredParses]:

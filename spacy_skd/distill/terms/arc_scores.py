@@ -35,7 +35,7 @@ def arc_squares(
     wanted = arcs_onto_arcs(teacher, weights).relations
     if wanted is None or student.relations is None or not len(wanted.tokens):
         return value, gradient
-    theirs = teacher.relation_log_probs(wanted.tokens, wanted.heads)
+    theirs = teacher.relation_log_probs(wanted.tokens, wanted.heads)[:, : student.n_labels]
     ours = student.relations.scores_at(wanted.tokens, wanted.heads)
     of_relations, values = _squares(theirs, ours, wanted.values.sum(axis=1))
     relations = RelationParts(wanted.tokens, wanted.heads, values)

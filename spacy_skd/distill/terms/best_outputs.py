@@ -11,7 +11,7 @@ import numpy as np
 
 from ...structures import Candidates, HeadSelection, SentenceError
 from ...structures.base import to_host
-from ..arcs import as_trees, with_rest
+from ..arcs import as_trees, n_known, with_rest
 from ..parts import SPANS
 from .base import Lesson
 
@@ -45,11 +45,14 @@ def best_outputs(
                 outputs = np.asarray(outputs, dtype="int16")
             log_probs = np.asarray([log_prob for _, log_prob in scored])
             targets[number].kept[key] = outputs, log_probs
+    labels = teacher.labels
+    if isinstance(teacher, HeadSelection) and labels is not None:
+        labels = labels[: n_known(teacher)]
     kept = [target.kept[key] for target in targets]
     return Candidates(
         [outputs for outputs, _ in kept],
         [np.zeros(len(log_probs)) if uniform else log_probs for _, log_probs in kept],
-        labels=teacher.labels,
+        labels=labels,
         lengths=teacher.lengths,
     )
 
@@ -61,7 +64,8 @@ def best_trees_of(
     each arc: head numbers and relations (2, n), and log-probabilities.
 
     Where these arcs make no tree, the best one of all arcs; the relations of arcs that the teacher
-    gives nothing are −1. Without relations, head numbers alone.
+    gives nothing are −1, and so are those that mean nothing to the student. Without relations, head
+    numbers alone.
     """
     try:
         found = as_trees(teacher, projective).topk(k)
@@ -88,4 +92,5 @@ def _with_relations(heads: Any, teacher: HeadSelection, sentence: int) -> np.nda
     heads = np.asarray(heads, dtype=np.int64)
     best = to_host(teacher.relation_log_probs(tokens, heads)).argmax(axis=1)
     known = np.isfinite(to_host(teacher.scores[layout.cells(tokens, heads)]))
+    known &= best < n_known(teacher)
     return np.stack([heads, np.where(known, best, -1)])

@@ -41,7 +41,7 @@ class ByRelations:
             ]
             there = np.asarray([target is not None for target in members], dtype=weights.dtype)
             shares = weights * array_module(weights).asarray(there)
-            value, parts = self._among(np.asarray(columns), student, members, shares)
+            value, parts = self._among(np.asarray(columns, dtype=int), student, members, shares)
             loss += value
             gradient = accumulate(gradient, parts)
         return loss, gradient
@@ -69,8 +69,8 @@ def _known_columns(teacher: Teacher, student: Arcs) -> tuple[int, ...]:
     ours = student.labels or ()
     if not teacher.labels:
         return tuple(range(len(ours)))
-    check_known_labels(teacher.labels, ours)
-    known = set(teacher.labels)
+    known = set(teacher.meant)
+    check_known_labels(known, ours)
     return tuple(column for column, label in enumerate(ours) if label in known)
 
 
