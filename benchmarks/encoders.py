@@ -4,9 +4,8 @@ that differ in nothing but the encoder.
     python benchmarks/encoders.py DATA --work /tmp/encoders --jobs 2
 
 DATA has ud/en_ewt/*.conllu and ner/en_ewt/*.iob. Models are chosen on dev; test is read once, at
-the end of a run. Resumable (training_runs.py); what benchmarks/parser.py and benchmarks/ner.py have
-run with the encoders of their configs is taken from their results. How fast the encoders are:
-benchmarks/encoder_speed.py.
+the end of a run. Resumable (training_runs.py); what benchmarks/ner.py has run with the encoder of
+its config is taken from its results. How fast the encoders are: benchmarks/encoder_speed.py.
 """
 
 from pathlib import Path
@@ -43,10 +42,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "2 windows, LSTM": RECURRENT | {"recurrence": "lstm"},
 }
 # The results, the setting and the system by which another benchmark knows a run of this one.
-KNOWN = {
-    ("trees", "2 windows, light"): ("parser.jsonl", trees.GOLD, "heads"),
-    ("entities", "HashEmbedCNN, 4 windows"): ("ner.jsonl", "full", "gold-crf"),
-}
+KNOWN = {("entities", "HashEmbedCNN, 4 windows"): ("ner.jsonl", "full", "gold-crf")}
 SEEDS = 2
 
 

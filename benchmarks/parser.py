@@ -1,11 +1,13 @@
 """Dependency trees on real treebanks: teachers, students from gold alone, distilled students,
 spaCy's own parser.
 
-    python benchmarks/parser.py DATA --work /tmp/parser --text TEXT --jobs 2
+    python benchmarks/parser.py DATA --work /tmp/parser --jobs 2 \
+        --raw en=TEXT/en.txt --raw en=wnut17/train.iob
 
 DATA has a folder for each treebank with train.conllu, dev.conllu and test.conllu (Universal
-Dependencies), TEXT a file of plain text for a language (en.txt), from which some students get
-further sentences with the teacher's word alone. Every document is one sentence, for all systems.
+Dependencies). Some students get further sentences of a language with the teacher's word alone: all
+of corpora, of plain text what is missing to 15,000. Every document is one sentence, for all
+systems.
 Models are chosen on dev; test is read once, at the end of a run. Resumable (training_runs.py).
 Our transformers were trained and asked in bfloat16 (BFLOAT16=1).
 """
@@ -15,7 +17,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, ClassVar
@@ -38,6 +40,7 @@ from training_runs import (
     write_docs,
 )
 
+from spacy_skd.cli.convert import read_corpus
 from spacy_skd.distill.copies import plain_copy
 
 LANGUAGES = {"en_ewt": "en", "fr_sequoia": "fr", "nl_lassysmall": "nl"}
@@ -45,7 +48,9 @@ LANGUAGES = {"en_ewt": "en", "fr_sequoia": "fr", "nl_lassysmall": "nl"}
 # encoder without torch.
 STEPS = {"en_ewt": (700, 3000), "fr_sequoia": (1500, 1500), "nl_lassysmall": (1500, 1500)}
 SEEDS = {"en_ewt": 3, "fr_sequoia": 1, "nl_lassysmall": 1}
-WIDE = {"width": 192, "embed_size": 10000, "recurrence": "lstm"}
+TEACHERS_SEEDS = 1
+"""Seeds of students that are there to compare teachers."""
+WIDE = {"width": 256, "recurrence": "lstm", "maxout_pieces": 3}
 DROPOUT = {"gold": 0.3, "kd": 0.2}
 
 BIAFFINE: dict[str, Any] = {"@architectures": "spacy-skd.BiaffineParser.v1"}
@@ -71,7 +76,7 @@ def main(
     corpora: Annotated[list[str] | None, typer.Option(help="Only these treebanks")] = None,
     only: Annotated[str, typer.Option(help="Only systems with this in their name")] = "",
     teachers: Annotated[str, typer.Option(help="Kinds of teacher")] = ",".join(TEACHERS),
-    text: Annotated[Path | None, typer.Option(help="Folder with raw text", exists=True)] = None,
+    raw: Annotated[list[str] | None, typer.Option(help="LANG=FILE, more text")] = None,
     seeds: Annotated[int, typer.Option(help="At most so many seeds")] = 3,
     jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each")] = 1,
     speed: Annotated[bool, typer.Option(help="Measure words/s of what has run")] = False,
@@ -79,8 +84,14 @@ def main(
 ) -> None:
     """Run what is missing, then write the tables next to the results."""
     chosen = corpora or list(LANGUAGES)
+    texts: dict[str, list[Path]] = {}
+    for item in raw or ():
+        lang, _, path = item.partition("=")
+        texts.setdefault(lang, []).append(Path(path))
     for corpus in chosen:
         prepare(data / corpus, work / corpus, "conllu")
+        if found := texts.get(LANGUAGES[corpus]):
+            prepare_raw(LANGUAGES[corpus], found, work / corpus / "raw.spacy")
     bench = ParserBench(work, results)
     kinds = [kind for kind in TEACHERS if kind in teachers.split(",")]
     # The setting of a run is the kind of its teacher; "gold" has none.
@@ -93,9 +104,11 @@ def main(
         Run(corpus, setting, system, seed)
         for seed in range(seeds)
         for corpus in chosen
-        for setting in (GOLD, *settings_of(corpus, kinds, text, work))
+        for setting in settings_of(corpus, kinds, LANGUAGES[corpus] in texts)
         for system in (*STUDENTS, STOCK)
-        if seed < SEEDS[corpus] and only in system and (setting == GOLD or system != STOCK)
+        if seed < seeds_of(corpus, setting)
+        and only in system
+        and (setting == GOLD or system != STOCK)
     ]
     bench.run_all([*taught, *students], jobs)
     if speed:
@@ -105,31 +118,44 @@ def main(
     print(table)
 
 
-def settings_of(corpus: str, kinds: list[str], text: Path | None, work: Path) -> list[str]:
-    """The teachers of a treebank's students, by kind, and with raw text if there is any."""
+def settings_of(corpus: str, kinds: list[str], has_raw: bool) -> list[str]:
+    """What a treebank's students learn from: gold, or the teacher of a kind, perhaps with raw text.
+
+    Those with raw text come before those without.
+    """
     kinds = kinds if corpus == "en_ewt" else kinds[:1]
-    raw = text / f"{LANGUAGES[corpus]}.txt" if text else None
-    if raw is None or not raw.exists():
-        return kinds
-    prepare_raw(raw, work / corpus / "raw.spacy")
-    return [*kinds, *(kind + RAW for kind in kinds if kind in RAW_TEACHERS)]
+    with_raw = [kind + RAW for kind in kinds if kind in RAW_TEACHERS] if has_raw else []
+    return [GOLD, *with_raw, *kinds]
 
 
-def prepare_raw(text: Path, output: Path) -> None:
-    """Write sentences of a text, a paragraph a line, as documents without annotation."""
+def seeds_of(corpus: str, setting: str) -> int:
+    """How many seeds a treebank's students of a setting have."""
+    is_main = setting == GOLD or setting.endswith(RAW)
+    return SEEDS[corpus] if is_main else min(SEEDS[corpus], TEACHERS_SEEDS)
+
+
+def prepare_raw(lang: str, sources: list[Path], output: Path) -> None:
+    """Write sentences as documents without annotation: first of corpora, then of plain texts, which
+    have a paragraph a line."""
     if output.exists():
         return
-    nlp = spacy.blank(text.stem)
+    nlp = spacy.blank(lang)
     nlp.add_pipe("sentencizer")
-    paragraphs = [line for line in text.read_text(encoding="utf-8").splitlines() if line.strip()]
+    texts = [path for path in sources if path.suffix == ".txt"]
+    corpora = [path for path in sources if path.suffix != ".txt"]
+    annotated = chain.from_iterable(read_corpus(path, nlp) for path in corpora)
+    paragraphs = [
+        line
+        for path in texts
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.strip()
+    ]
     random.Random(0).shuffle(paragraphs)
-    sentences = (
-        plain_copy(sentence.as_doc(), nlp.vocab)
-        for doc in nlp.pipe(paragraphs)
-        for sentence in doc.sents
-        if len(sentence) in RAW_WORDS
+    sentences = (sentence.as_doc() for doc in nlp.pipe(paragraphs) for sentence in doc.sents)
+    docs = (
+        plain_copy(doc, nlp.vocab) for doc in chain(annotated, sentences) if len(doc) in RAW_WORDS
     )
-    write_docs(islice(sentences, RAW_SENTENCES), output)
+    write_docs(islice(docs, RAW_SENTENCES), output)
 
 
 class ParserBench(Bench):
@@ -170,10 +196,17 @@ class ParserBench(Bench):
         transformer = is_teacher and run.corpus == "en_ewt"
         name = "teacher_parser.cfg" if transformer else "student_parser.cfg"
         config = load_config(CONFIGS / name)
-        tok2vec = config["components"]["parser"]["model"]["tok2vec"]
+        model = config["components"]["parser"]["model"]
         if is_teacher and not transformer:
-            tok2vec.update(WIDE)
-        config["components"]["parser"]["model"] = {**MODELS[kind], "nO": None, "tok2vec": tok2vec}
+            model["tok2vec"].update(WIDE)
+        if not is_teacher and "structure" in MODELS[kind]:
+            model["structure"] = MODELS[kind]["structure"]
+        else:
+            config["components"]["parser"]["model"] = {
+                **MODELS[kind],
+                "nO": None,
+                "tok2vec": model["tok2vec"],
+            }
         path = self.work / run.corpus / f"{run.name}.cfg"
         config.to_disk(path)
         return path
@@ -231,7 +264,7 @@ def make_table(rows: list[dict], speeds: Path) -> str:
             "| --- | ---: | ---: | ---: | ---: |",
         ]
         speed = measured.get(corpus, {})
-        for setting, system in dict.fromkeys((row["setting"], row["system"]) for row in own):
+        for setting, system in sorted({(row["setting"], row["system"]) for row in own}, key=place):
             found = [row for row in own if (row["setting"], row["system"]) == (setting, system)]
             name = f"{setting} teacher" if system == "teacher" else system
             ratio = f"{speed[name] / speed[STOCK]:.2f}" if {name, STOCK} <= speed.keys() else "–"
@@ -249,6 +282,12 @@ def make_table(rows: list[dict], speeds: Path) -> str:
             ]
         lines.append("")
     return "\n".join(lines)
+
+
+def place(system: tuple[str, str]) -> tuple[int, int]:
+    """Where a setting and a system come in the table: teachers, spaCy's parser, kinds of student."""
+    settings = [GOLD, *(kind + suffix for kind in TEACHERS for suffix in (RAW, ""))]
+    return ["teacher", STOCK, *STUDENTS].index(system[1]), settings.index(system[0])
 
 
 def title(setting: str, system: str) -> str:

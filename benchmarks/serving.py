@@ -14,7 +14,8 @@ Parts can be measured one by one (`--part`), and pipelines, too: what is in the 
 same title and product is kept unless it is measured again. thinc imports torch where it is
 installed, which costs seconds and memory: for `--part start` give the `--python` of an environment
 that has what a student needs and no more. Two processes are a fork, after which
-torch may wait for ever: pipelines that use torch are measured with one process alone.
+torch may wait for ever: pipelines that use torch are measured with one process alone. A pipeline
+whose name ends with "without confidences" is measured with `confidence = false`.
 """
 
 import json
@@ -50,6 +51,8 @@ SHORT, LONG = 5, 10_000
 PROCESSES_WORDS = 4
 """How many times as much is read where two processes read, since it takes time to start them."""
 N_CALLS = 50
+UNASKED = "without confidences"
+"""At the end of a pipeline's name: its components keep none (docs/confidence.md)."""
 Times = dict[str, list["Seconds"]]
 
 
@@ -322,7 +325,12 @@ def fresh(what: str, name: str, settings: Settings, **request: Any) -> dict[str,
 def load(settings: Settings) -> dict[str, Language]:
     """The pipelines, all with the same product of matrices."""
     choose_product(settings.product)
-    return {name: load_model(path) for name, path in settings.paths.items()}
+    pipelines = {name: load_model(path) for name, path in settings.paths.items()}
+    for name, nlp in pipelines.items():
+        for _, component in nlp.components:
+            if name.endswith(UNASKED) and hasattr(component, "confidence"):
+                component.confidence = False
+    return pipelines
 
 
 def taking_turns(runs: dict[str, Callable[[], Any]], rounds: int, title: str) -> Times:

@@ -268,7 +268,9 @@ def call(*arguments: object, log: Path) -> None:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         # Batches of all lengths leave holes in the heap, in a transformer's training gigabytes.
+        # Setting this would let the heap shrink and grow again at every step, but for the second.
         "MALLOC_MMAP_THRESHOLD_": "4000000",
+        "MALLOC_TRIM_THRESHOLD_": "1000000000",
     }
     command = [sys.executable, "-c", SPACY, *map(str, arguments)]
     with log.open("w", encoding="utf-8") as output:
