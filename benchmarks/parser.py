@@ -285,7 +285,7 @@ def make_table(rows: list[dict], speeds: Path) -> str:
 
 
 def place(system: tuple[str, str]) -> tuple[int, int]:
-    """Where a setting and a system come in the table: teachers, spaCy's parser, kinds of student."""
+    """Where a system comes in the table: teachers, spaCy's parser, kinds of student."""
     settings = [GOLD, *(kind + suffix for kind in TEACHERS for suffix in (RAW, ""))]
     return ["teacher", STOCK, *STUDENTS].index(system[1]), settings.index(system[0])
 
