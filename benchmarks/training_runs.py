@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from spacy_skd.cli.compare import words_per_second
 from spacy_skd.cli.convert import read_corpus
+from spacy_skd.training.conllu import Faults
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
@@ -234,14 +235,18 @@ class Bench:
 def prepare(source: Path, folder: Path, suffix: str = "iob") -> None:
     """Write a corpus as .spacy files: each split, and a quarter of train with the rest apart.
 
-    suffix: of the corpus's files. If it is "conllu", a document is a sentence.
+    suffix: of the corpus's files. If it is "conllu", a document is a sentence, and sentences that
+        are no trees are left out, which is printed.
     """
     if (folder / "test.spacy").exists():  # written last
         return
     folder.mkdir(parents=True, exist_ok=True)
     nlp = spacy.blank("en")
     for split in ("train", "dev", "test"):
-        docs = list(read_corpus(source / f"{split}.{suffix}", nlp))
+        skipped = Faults()
+        docs = list(read_corpus(source / f"{split}.{suffix}", nlp, skipped=skipped))
+        for fault in skipped.messages:
+            print(f"Left out: {fault}", file=sys.stderr)
         write_docs(docs, folder / f"{split}.spacy")
         if split == "train":
             random.Random(0).shuffle(docs)
