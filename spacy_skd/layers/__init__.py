@@ -9,7 +9,7 @@ from .label_trees import label_trees, tags_of
 from .labels import get_labels, set_labels
 from .light_recurrence import light_recurrence
 from .lstm import two_way_lstm
-from .sentence_bounds import sentence_lengths
+from .sentence_bounds import sentence_counts, sentence_lengths
 from .span_scores import span_scores
 from .span_structure import span_structure
 from .token_scores import token_scores
@@ -25,6 +25,7 @@ __all__ = [
     "get_labels",
     "label_trees",
     "light_recurrence",
+    "sentence_counts",
     "sentence_lengths",
     "set_labels",
     "span_scores",

@@ -183,7 +183,8 @@ class BiaffineRelations:
         if (tokens[1:] < tokens[:-1]).any():
             order = np.argsort(tokens, kind="stable")
             tokens, rows = tokens[order], rows[order]
-        is_new = np.append(True, tokens[1:] != tokens[:-1])
+        is_new = np.ones(len(tokens), dtype=bool)
+        is_new[1:] = tokens[1:] != tokens[:-1]
         size = max(1, CHUNK_ITEMS // max(1, self.weights.bilinear.shape[1]))
         for start in range(0, len(tokens), size):
             part = slice(start, start + size)

@@ -9,7 +9,6 @@ from thinc.api import Model
 from thinc.types import Floats1d, Ragged
 
 from ..structures import ArcDistribution, ArcParts, HeadSelection, MeanField, SpanningTree
-from ..structures.base import to_host
 from ..structures.mean_field import Factor
 from .arc_relations import BiaffineRelations
 
@@ -89,7 +88,7 @@ def forward(
         output, backprop_layer = layer(Ragged(vectors[:, own], X.lengths), is_train)
         outputs.append(output)
         backprops.append(backprop_layer)
-    structure = make_structure(model, outputs, to_host(X.lengths))
+    structure = make_structure(model, outputs)
 
     def backprop(d_parts: ArcParts) -> Ragged:
         d_outputs: list[Any] = [d_parts.arcs, d_parts.relations]
@@ -103,10 +102,11 @@ def forward(
     return structure, backprop
 
 
-def make_structure(model: Model, outputs: list[Any], lengths: Any) -> ArcDistribution:
+def make_structure(model: Model, outputs: list[Any]) -> ArcDistribution:
     """The distributions that the outputs of a model's layers stand for."""
     arcs, relations, *factors = outputs
-    options = {"relations": relations, "labels": model.attrs["labels"] or None, "lengths": lengths}
+    labels = model.attrs["labels"] or None
+    options = {"relations": relations, "labels": labels, "layout": relations.layout}
     if model.attrs["structure"] == "tree":
         return SpanningTree(arcs, projective=model.attrs["projective"], **options)
     if not factors:

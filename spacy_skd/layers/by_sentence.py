@@ -45,9 +45,9 @@ def forward(
     vectors, backprop_vectors = model.layers[0](docs, is_train)
     use_boundaries = model.attrs["sentences"] == "set"
     lengths: Any = sentence_lengths(docs, model.attrs["max_length"], use_boundaries)[0]
-    bounds = np.cumsum([len(doc) for doc in docs])
 
     def backprop(d_vectors: Ragged) -> list[Doc]:
+        bounds = np.cumsum([len(doc) for doc in docs])
         return backprop_vectors(model.ops.xp.split(d_vectors.dataXd, bounds)[:-1])
 
     return Ragged(model.ops.flatten(vectors), lengths), backprop

@@ -2,13 +2,15 @@
 (docs/math.md §2.2)."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from thinc.api import Model
 from thinc.types import Ragged
 
-from ..structures import ChainMarginals, LinearChain, legal_moves
+from ..structures import ChainMarginals, LinearChain
+from ..structures.biluo import legal_potentials
+
+NAMES = ("transitions", "start", "end")
 
 
 def chain_potentials(nO: int | None = None) -> Model[Ragged, LinearChain]:
@@ -33,16 +35,11 @@ def forward(
     model: Model[Ragged, LinearChain], X: Ragged, is_train: bool
 ) -> tuple[LinearChain, Callable[[ChainMarginals], Ragged]]:
     labels = tuple(model.attrs["labels"])
-    names = ("transitions", "start", "end")
-    potentials: dict[str, Any] = {name: model.get_param(name) for name in names}
-    legal = dict(zip(names, _legal(labels))) if model.attrs["biluo"] else {}
-    xp = model.ops.xp
-    if legal:
-        legal = {name: xp.asarray(mask) for name, mask in legal.items()}
-        potentials = {
-            name: xp.where(legal[name], potential, -xp.inf).astype(potential.dtype)
-            for name, potential in potentials.items()
-        }
+    potentials: dict[str, Any] = {name: model.get_param(name) for name in NAMES}
+    bars: dict[str, Any] = {}
+    if model.attrs["biluo"]:
+        bars = dict(zip(NAMES, map(model.ops.xp.asarray, legal_potentials(labels))))
+        potentials = {name: potentials[name] + bar for name, bar in bars.items()}
 
     def backprop(d_parts: ChainMarginals) -> Ragged:
         gradients: dict[str, Any] = {
@@ -51,7 +48,7 @@ def forward(
             "end": d_parts.ends,
         }
         for name, gradient in gradients.items():
-            model.inc_grad(name, gradient * legal[name] if legal else gradient)
+            model.inc_grad(name, gradient * (bars[name] == 0) if bars else gradient)
         d_emissions: Any = d_parts.tokens
         return Ragged(d_emissions, X.lengths)
 
@@ -67,8 +64,3 @@ def init(
     model.set_param("transitions", model.ops.alloc2f(n_labels, n_labels))
     model.set_param("start", model.ops.alloc1f(n_labels))
     model.set_param("end", model.ops.alloc1f(n_labels))
-
-
-@lru_cache(maxsize=64)
-def _legal(labels: tuple[str, ...]):
-    return legal_moves(labels)

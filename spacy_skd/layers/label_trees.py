@@ -46,7 +46,7 @@ def label_trees(
 def forward(
     model: Model[list[Doc], LabelTrees], docs: list[Doc], is_train: bool
 ) -> tuple[LabelTrees, Callable[[Floats2d], list[Doc]]]:
-    labels = model.attrs["labels"]
+    labels = tuple(model.attrs["labels"])
     if not any(map(len, docs)):
         lengths: Any = np.zeros(0, dtype=np.int64)
         scores = Ragged(model.ops.alloc2f(0, len(labels)), lengths)
@@ -57,7 +57,7 @@ def forward(
     def backprop(d_scores: Floats2d) -> list[Doc]:
         return backprop_scores(Ragged(d_scores, scores.lengths))
 
-    meaning = label_columns(tuple(labels))
+    meaning = label_columns(labels)
     tags = tags_of(docs) if model.attrs["codes"] == "tag" else None
     of_labels: Any = scores.dataXd
     structure = LabelTrees(

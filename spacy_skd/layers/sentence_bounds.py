@@ -9,7 +9,7 @@ from spacy.attrs import ORTH, SENT_START
 from spacy.pipeline import Sentencizer
 from spacy.tokens import Doc
 
-from ..structures.base import Ints1d
+from ..structures.base import Ints1d, to_host
 
 FINAL = frozenset(Sentencizer.default_punct_chars) | {"…"}
 PAUSE, CLOSING, END = 1, 2, 3
@@ -34,15 +34,17 @@ def sentence_lengths(
     if max_length < 1:
         raise ValueError(f"Sentences have at least one token, but max_length is {max_length}.")
     sizes = np.fromiter(map(len, docs), dtype=np.int64, count=len(docs))
-    ends = np.cumsum(sizes)
-    starts = np.zeros(int(sizes.sum()), dtype=bool)
+    ends = sizes.cumsum()
+    # A sentence begins at a bound and ends at the next one: those of documents are bounds, too.
+    is_bound = np.zeros(1 + sum(map(len, docs)), dtype=bool)
     if use_boundaries and len(docs):
-        starts |= np.concatenate([doc.to_array(SENT_START) for doc in docs]) == 1
-    starts[(ends - sizes)[sizes > 0]] = True
-    first_tokens = np.flatnonzero(starts)
-    lengths = np.diff(np.append(first_tokens, len(starts)))
-    documents = np.searchsorted(ends, first_tokens, side="right")
-    if int(lengths.max(initial=0)) > max_length:
+        is_bound[:-1] = np.concatenate([doc.to_array(SENT_START) for doc in docs]) == 1
+    is_bound[0] = True
+    is_bound[ends] = True
+    bounds = is_bound.nonzero()[0]
+    first_tokens, lengths = bounds[:-1], bounds[1:] - bounds[:-1]
+    documents = ends.searchsorted(first_tokens, side="right")
+    if len(lengths) and int(lengths.max()) > max_length:
         pieces = [[length] for length in lengths.tolist()]
         ranks: dict[int, Ints1d] = {}
         for sentence in np.flatnonzero(lengths > max_length).tolist():
@@ -55,6 +57,16 @@ def sentence_lengths(
         documents = np.repeat(documents, [len(lengths) for lengths in pieces])
         lengths = np.fromiter(chain.from_iterable(pieces), dtype=np.int64)
     return lengths, np.bincount(documents, minlength=len(docs))
+
+
+def sentence_counts(lengths: Ints1d, docs: Sequence[Doc]) -> Ints1d:
+    """How many sentences each document has, (D,), by the lengths of all, (B,)."""
+    lengths = to_host(lengths)
+    if len(docs) == 1:  # which someone may wait for
+        return np.asarray([np.count_nonzero(lengths)])
+    ends = np.cumsum([len(doc) for doc in docs])
+    documents = np.searchsorted(ends, np.cumsum(lengths) - lengths, side="right")
+    return np.bincount(documents[lengths > 0], minlength=len(docs))
 
 
 def _pieces(ranks: Ints1d, max_length: int) -> Iterator[int]:

@@ -52,6 +52,8 @@ class TwoWay:
     @cached_property
     def _mirrored(self) -> Ints1d:
         """The token as far from the other end of its sequence, for every token, (N,)."""
+        if self.sequences.is_alone:
+            return self.xp.arange(self.sequences.n_tokens)[::-1]
         offsets = self.sequences.offsets
         both_ends = np.repeat(offsets[:-1] + offsets[1:] - 1, self.sequences.lengths)
         return self.xp.asarray(both_ends - np.arange(len(both_ends)))
@@ -65,6 +67,8 @@ class TwoWay:
     @cached_property
     def rows(self) -> Ints1d:
         """The packed row of every token in both directions, (2, N)."""
+        if self.packing.is_alone:
+            return self.tokens
         back = self.packing.back
         return self.xp.stack([back, back[self._mirrored]])
 

@@ -5,13 +5,14 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from spacy.tokens import Doc, Span
 
 from ..distill.annotation import MISSING, allowed_spans, spans_within
 from ..distill.parts import scores_of
 from ..distill.spans import as_flat, legal_chain
 from ..structures import FlatSpans, LinearChain, LocalSpans, Token
 from ..structures.base import array_module, to_host
-from ..structures.span_decoding import decode_nested
+from ..structures.span_decoding import decode_nested, without_overlaps
 from ..structures.span_probabilities import likely_spans
 
 EntityDistribution: TypeAlias = Token | LinearChain | FlatSpans | LocalSpans
@@ -64,25 +65,14 @@ def likely_entities(
     else:
         structure = legal_chain(distribution)
     firsts, lasts, labels, scores = likely_spans(structure, max(threshold, LEAST_THRESHOLD))
-    if not may_overlap:
-        kept = _without_overlaps(firsts, lasts, scores)
-        firsts, lasts, labels, scores = firsts[kept], lasts[kept], labels[kept], scores[kept]
     offsets = structure.packing.offsets
     documents = np.searchsorted(offsets, firsts, side="right") - 1
     shifts = offsets[documents]
-    return Entities(documents, firsts - shifts, lasts - shifts, labels, scores.astype("float32"))
-
-
-def _without_overlaps(firsts: np.ndarray, lasts: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The numbers of spans that share no token with a more probable one, in their order."""
-    taken = np.zeros(int(lasts.max(initial=-1)) + 1, dtype=bool)
-    kept = []
-    for number in np.argsort(-scores, kind="stable").tolist():
-        tokens = slice(firsts[number], lasts[number] + 1)
-        if not taken[tokens].any():
-            taken[tokens] = True
-            kept.append(number)
-    return np.sort(np.asarray(kept, dtype=np.int64))
+    kept: np.ndarray | slice = slice(None)
+    if not may_overlap:
+        kept = without_overlaps(documents, firsts, lasts, scores)
+    columns = (documents, firsts - shifts, lasts - shifts, labels, scores.astype("float32"))
+    return Entities(*(column[kept] for column in columns))
 
 
 def _best_spans(spans: FlatSpans, with_scores: bool) -> Entities:
@@ -107,13 +97,23 @@ def _as_entities(rows: Sequence[tuple[int, int, int, int]], scores: np.ndarray |
 def _best_labels(chain: LinearChain) -> Entities:
     best = chain.argmax()
     begins, ends, types = columns_of(tuple(chain.labels or ()))
-    columns = np.concatenate([*best, np.empty(0, dtype=np.int64)]).astype(np.int64)
-    starts, lasts = np.flatnonzero(begins[columns]), np.flatnonzero(ends[columns])
+    columns = np.concatenate([*best, np.empty(0, dtype=np.int64)])
+    starts, lasts = begins[columns].nonzero()[0], ends[columns].nonzero()[0]
     offsets = chain.packing.offsets
-    numbers = np.searchsorted(offsets, starts, side="right") - 1
+    numbers = offsets.searchsorted(starts, side="right") - 1
     return Entities(
         numbers, starts - offsets[numbers], lasts - offsets[numbers], types[columns[starts]], None
     )
+
+
+def as_spans(docs: Sequence[Doc], entities: Entities, labels: Sequence[str]) -> list[list[Span]]:
+    """The entities of each document as spaCy's. labels: by their numbers."""
+    spans: list[list[Span]] = [[] for _ in docs]
+    if len(entities.documents):
+        ids = [docs[0].vocab.strings.add(label) for label in labels]
+        for number, first, last, label in zip(*(column.tolist() for column in entities[:4])):
+            spans[number].append(Span(docs[number], first, last + 1, label=ids[label]))
+    return spans
 
 
 def constrain(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 from spacy.scorer import Scorer, get_ner_prf
+from spacy.symbols import IS_SPACE
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import Config, Model
@@ -20,8 +21,8 @@ from .barred_labels import barred_labels
 from .documents import name_of, same_tokens
 from .entity_answers import EntityAnswers
 from .entity_decoding import (
-    Entities,
     EntityDistribution,
+    as_spans,
     best_entities,
     columns_of_span,
     constrain,
@@ -203,7 +204,7 @@ class EntityRecognizer(StructuredPipe):
         key = self.cfg["spans_key"]
         answers = self.read(docs, scores)
         entities = answers.entities
-        for number, (doc, spans) in enumerate(zip(docs, self._as_spans(docs, entities))):
+        for number, (doc, spans) in enumerate(zip(docs, as_spans(docs, entities, self.labels))):
             if key is not None:
                 doc.spans[key] = spans
             elif number in answers.presets:
@@ -254,13 +255,6 @@ class EntityRecognizer(StructuredPipe):
         """The tokens of which a gold document says whether they are in an entity, (n,) of bool."""
         return known_entities(doc, self.cfg["spans_key"])
 
-    def _as_spans(self, docs: list[Doc], entities: Entities) -> list[list[Span]]:
-        ids = [self.vocab.strings.add(label) for label in self.labels]
-        spans: list[list[Span]] = [[] for _ in docs]
-        for number, start, last, label in zip(*(column.tolist() for column in entities[:4])):
-            spans[number].append(Span(docs[number], start, last + 1, label=ids[label]))
-        return spans
-
     def _constrain(
         self,
         docs: list[Doc],
@@ -269,7 +263,7 @@ class EntityRecognizer(StructuredPipe):
     ) -> EntityDistribution:
         """The distributions given what the documents have set already, their whitespace, and what
         tokens are barred from."""
-        spaces = np.concatenate([doc.to_array("IS_SPACE") for doc in docs] or [np.zeros(0)]) != 0
+        spaces = np.concatenate([doc.to_array(IS_SPACE) for doc in docs] or [np.zeros(0)]) != 0
         barred = barred_labels(docs, self.labels)
         if barred is None and not spaces.any() and all(codes is None for codes in preset):
             return scores

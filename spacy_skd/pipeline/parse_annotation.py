@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from spacy.parts_of_speech import NAMES
 from spacy.strings import StringStore
-from spacy.symbols import DEP, HEAD, SENT_START
+from spacy.symbols import DEP, HEAD, POS, SENT_START
 from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..distill.annotation import MISSING
-from ..distill.arc_targets import best_arcs
+from ..distill.arc_targets import best_arcs, opening_tokens
 from ..distill.targets import Target
 from ..structures import SpanningTree
 from ..structures.base import Floats2d, Ints1d, to_host
@@ -188,6 +188,26 @@ def set_sentence_starts(doc: Doc, starts: Sequence[int] | Ints1d) -> None:
     codes: Any = np.full(len(doc), -1, dtype=np.int64)
     codes[np.asarray(starts, dtype=np.int64)] = 1
     doc.from_array([SENT_START], codes[:, None].astype(np.uint64))
+
+
+def give_tags(example: Example) -> None:
+    """Give a predicted document without parts of speech those of the gold document."""
+    doc = example.predicted
+    if not doc.has_annotation("POS") and same_tokens(example):
+        tags: Any = example.reference.to_array([POS])
+        doc.from_array([POS], tags[:, None])
+
+
+def give_sentences(example: Example, target: Target | None) -> None:
+    """Give a predicted document without sentences those of the gold document, or else those in
+    which the teacher saw it."""
+    doc, reference = example.predicted, example.reference
+    if len(doc) < 2 or doc.has_annotation("SENT_START"):
+        return
+    if reference.has_annotation("SENT_START"):
+        set_sentence_starts(doc, gold_sentence_starts(example))
+    elif target is not None and len(target) == len(doc):
+        set_sentence_starts(doc, opening_tokens(target))
 
 
 def set_tree(doc: Doc, heads: Ints1d, relations: Ids1d) -> None:

@@ -2,6 +2,7 @@
 make sentences."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,17 +108,33 @@ def trees_of_roots(structure: ArcDistribution) -> list[Ints1d]:
     return trees
 
 
-def _in_sentences(heads: Ints1d, arcs: Floats2d) -> Ints1d:
+def sentence_starts(heads: Ints1d) -> tuple[Ints1d, bool]:
+    """Where sentences begin if each root is one, (S,): at the first token below it. And whether the
+    tokens below every root are next to each other.
+
+    heads: (n,) head numbers of a tree with any number of roots.
+    """
     root_of = np.where(heads == 0, np.arange(len(heads)), heads - 1)
     for _ in range(len(heads).bit_length()):
         root_of = root_of[root_of]
     starts = np.sort(np.unique(root_of, return_index=True)[1])
-    sentence = np.searchsorted(starts, np.arange(len(heads)), side="right")
-    if (sentence[root_of] == sentence).all():
+    return starts, bool(np.count_nonzero(np.diff(root_of)) < len(starts))
+
+
+def _in_sentences(heads: Ints1d, arcs: Floats2d) -> Ints1d:
+    if sentence_starts(heads)[1]:
         return heads
-    found = heads.copy()
     scores = to_host(arcs)
-    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(heads)]):
+    # What can be neither root nor head is whitespace: it will belong to a word beside it.
+    possible = scores > -np.inf
+    is_word = possible[:, 0] | possible[:, 1:].any(axis=0)
+    words, numbers = np.flatnonzero(is_word), np.append(0, np.cumsum(is_word))
+    starts, are_apart = sentence_starts(numbers[heads[words]])
+    if are_apart:
+        return heads
+    bounds = [0, *words[starts[1:]].tolist(), len(heads)]
+    found = heads.copy()
+    for start, end in pairwise(bounds):
         columns = [0, *range(start + 1, end + 1)]
         tree = maximum_arborescence(scores[start:end, columns])
         found[start:end] = np.where(tree == 0, 0, tree + start)

@@ -2,33 +2,33 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 from spacy.language import Language
-from spacy.symbols import DEP, IS_SPACE, POS
+from spacy.symbols import DEP, IS_SPACE
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..distill.annotation import MISSING
-from ..distill.arc_targets import opening_tokens, sentence_targets
+from ..distill.arc_targets import sentence_targets
 from ..distill.attached import get_target
 from ..distill.objectives import Objective
 from ..distill.targets import Target
-from ..layers import sentence_lengths, tags_of
+from ..layers import sentence_counts, sentence_lengths, tags_of
 from ..structures import HeadSelection, LabelTrees, Sentences, SpanningTree
 from ..structures.base import Ints1d, to_host
 from ..structures.dependency_codes import label_columns, split_label
-from .documents import same_tokens
 from .parse_annotation import (
     Ids1d,
-    gold_sentence_starts,
+    give_sentences,
+    give_tags,
     gold_tree,
     gold_trees,
-    set_sentence_starts,
     set_tree,
     taught_tree,
     token_labels,
@@ -148,9 +148,9 @@ class Parser(StructuredPipe):
     def _setting(self, name: str) -> Any:
         return self.model.get_ref("structure").attrs.get(name)
 
-    @property
+    @cached_property
     def _sentence_settings(self) -> dict[str, Any]:
-        """Of the layer that cuts documents into sentences."""
+        """Of the layer that cuts documents into sentences; looked for once, as it takes a while."""
         return next(layer.attrs for layer in self.model.walk() if "max_length" in layer.attrs)
 
     @property
@@ -186,7 +186,7 @@ class Parser(StructuredPipe):
         """The distributions over the trees of the documents' sentences (`Sentences`)."""
         docs = list(docs)
         structure: Any = super().predict(docs)
-        return Sentences(structure, self._n_sentences(structure.lengths, docs))
+        return Sentences(structure, sentence_counts(structure.lengths, docs))
 
     def structure_of_nothing(self, docs: Sequence[Doc]) -> Any:
         if self.labels_tokens:
@@ -197,7 +197,7 @@ class Parser(StructuredPipe):
         """Write the best tree of each sentence."""
         docs = list(docs)
         answers = self.read(docs, scores)
-        ids = np.asarray([self.vocab.strings.add(label) for label in self.labels], dtype=np.uint64)
+        ids = np.asarray([self.vocab.strings.add(one) for one in answers.labels], dtype=np.uint64)
         names = ids[answers.relations]
         if answers.attached.any():
             names[answers.attached] = self.vocab.strings.add(SPACE_RELATION)
@@ -263,17 +263,10 @@ class Parser(StructuredPipe):
 
     def _prepare(self, example: Example) -> None:
         """Give a predicted document what the model needs to see of it."""
-        doc, reference = example.predicted, example.reference
-        if self._needs_tags and not doc.has_annotation("POS") and same_tokens(example):
-            tags: Any = reference.to_array([POS])
-            doc.from_array([POS], tags[:, None])
-        if self._finds_sentences or len(doc) < 2 or doc.has_annotation("SENT_START"):
-            return
-        target = get_target(reference, self.name)
-        if reference.has_annotation("SENT_START"):
-            set_sentence_starts(doc, gold_sentence_starts(example))
-        elif target is not None and len(target) == len(doc):
-            set_sentence_starts(doc, opening_tokens(target))
+        if self._needs_tags:
+            give_tags(example)
+        if not self._finds_sentences:
+            give_sentences(example, get_target(example.reference, self.name))
 
     def annotation_of(self, examples: Sequence[Example], structure: Any) -> np.ndarray:
         """Gold annotation of a batch: head numbers and relations (N, 2), or labels (N,); −1 where
@@ -306,7 +299,7 @@ class Parser(StructuredPipe):
         return np.asarray([number.get(label, MISSING) for label in labels])
 
     def targets_of(self, examples: Sequence[Example], structure: Any) -> list[list[Target]]:
-        counts = self._n_sentences(structure.lengths, [example.predicted for example in examples])
+        counts = sentence_counts(structure.lengths, [example.predicted for example in examples])
         lengths = np.split(to_host(structure.lengths), np.cumsum(counts)[:-1])
         targets: list[list[Target]] = []
         for example, of_sentences in zip(examples, lengths):
@@ -331,9 +324,7 @@ class Parser(StructuredPipe):
 
     def doc_of(self, sentence: int, docs: Sequence[Doc]) -> Doc:
         lengths = self._sentence_lengths(docs)
-        return docs[
-            int(np.repeat(np.arange(len(docs)), self._n_sentences(lengths, docs))[sentence])
-        ]
+        return docs[int(np.repeat(np.arange(len(docs)), sentence_counts(lengths, docs))[sentence])]
 
     def initialize(
         self,
@@ -400,10 +391,3 @@ class Parser(StructuredPipe):
         """Lengths of the sentences that the model reads in some documents."""
         max_length = self._sentence_settings["max_length"]
         return sentence_lengths(docs, max_length, use_boundaries=not self._finds_sentences)[0]
-
-    def _n_sentences(self, lengths: Ints1d, docs: Sequence[Doc]) -> Ints1d:
-        """How many of the sentences are in each document."""
-        lengths = to_host(lengths)
-        ends = np.cumsum([len(doc) for doc in docs])
-        documents = np.searchsorted(ends, np.cumsum(lengths) - lengths, side="right")
-        return np.bincount(documents[lengths > 0], minlength=len(docs))

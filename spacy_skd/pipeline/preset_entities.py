@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+from spacy.symbols import ENT_IOB
 from spacy.tokens import Doc, Span
 
 from ..distill.annotation import MISSING
@@ -17,7 +18,7 @@ def preset_tokens(doc: Doc) -> np.ndarray | None:
     `doc.ents = …` marks every other token as outside, so outside counts as said only where the
     document also has tokens whose entity is missing.
     """
-    codes = doc.to_array("ENT_IOB")
+    codes = doc.to_array(ENT_IOB)
     if not codes.any():
         return None
     fixed = (codes == IN) | (codes == BEGIN)

@@ -2,17 +2,27 @@
 (docs/math.md §5)."""
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..distill.annotation import MISSING
 from ..distill.arcs import as_heads, as_trees, with_rest
-from ..structures import ArcDistribution, HeadSelection, LabelTrees, SpanningTree
+from ..structures import (
+    ArcDistribution,
+    HeadSelection,
+    LabelTrees,
+    SpanningForest,
+    SpanningTree,
+)
 from ..structures.base import Bools1d, Floats1d, Floats2d, Ints1d, array_module, to_host
 from .parse_annotation import within_sentences
-from .parse_decoding import relation_scores, without_spaces
+from .parse_decoding import relation_scores, sentence_starts, without_spaces
 from .readings import Answers, Scored, Unit
+
+Way: TypeAlias = tuple[float, list[Any]]
+"""A log-probability, and the head numbers of each sentence."""
 
 
 class TreeAnswers(Answers):
@@ -83,14 +93,9 @@ class TreeAnswers(Answers):
         """The `k` best trees, each with its likeliest relations, and the probability that these are
         the heads, given that they are trees.
 
-        Raises ValueError for a parser that looks for sentences, whose trees have several roots.
+        Where sentences were looked for, trees may have any number of roots, each of which is a
+        sentence.
         """
-        if self.several_roots:
-            raise ValueError(
-                f"Component '{self.component}' looks for sentences as well (sentences = \"roots\"),"
-                " and cannot say which trees are the next best. Use a parser of sentences that are "
-                "set before it."
-            )
         structure = self.of_document(number)
         start, end = self.bounds[number : number + 2]
         trees = self._trees(structure, slice(start, end))
@@ -98,7 +103,7 @@ class TreeAnswers(Answers):
         shifts = [stop - length for stop, length in zip(ends, trees.lengths.tolist())]
         words = np.flatnonzero(~self.spaces[start:end]).tolist()
         found: Scored = []
-        for log_prob, sentences in _best_together(trees.topk(k) if end > start else [], k):
+        for log_prob, sentences in self._ways(trees, slice(start, end), k):
             local = np.concatenate([np.zeros(0, dtype=np.int64), *map(np.asarray, sentences)])
             heads = local.astype(np.int64)
             relations = self._relations(structure, trees, heads).tolist()
@@ -108,22 +113,40 @@ class TreeAnswers(Answers):
             found.append((float(np.exp(log_prob)), units))
         return found
 
-    def _trees(self, structure: Any, own: slice) -> SpanningTree:
+    def _ways(self, trees: SpanningTree | SpanningForest, own: slice, k: int) -> list[Way]:
+        if not trees.layout.n_tokens:
+            return [(0.0, [])]
+        if isinstance(trees, SpanningTree):
+            return _best_together(trees.topk(k), k)
+        decoded = trees.layout.split(self._local_heads(own, trees))
+        found = [_best_of_roots(trees.select([n]), heads, k) for n, heads in enumerate(decoded)]
+        return _best_together(found, k)
+
+    def _local_heads(self, own: slice, structure: Any) -> Ints1d:
+        """What was decoded in a document as head numbers in its sentences, (n,)."""
+        return within_sentences(self.heads[own] - own.start, to_host(structure.lengths))
+
+    def _trees(self, structure: Any, own: slice) -> SpanningTree | SpanningForest:
         """The distribution over a document's trees; whitespace has the head that it got."""
-        spaces, attached = self.spaces[own], self.attached[own]
+        spaces, settled = self.spaces[own], self.attached[own]
         heads: Any = structure
         if isinstance(structure, LabelTrees):
             heads = with_rest(as_heads(structure))
             heads = without_spaces(heads, spaces) if spaces.any() else heads
-        if attached.any():
-            local = within_sentences(self.heads[own] - own.start, to_host(heads.lengths))
-            layout = heads.layout
-            allowed = np.repeat(~attached, layout.widths)
-            allowed[layout.row_starts[attached] + local[attached]] = True
+        layout = heads.layout
+        if spaces.any():  # where there is nothing else, it was not attached
+            n_words = np.bincount(layout.sentences[~spaces], minlength=layout.n_sentences)
+            settled = settled | (n_words == 0)[layout.sentences]
+        if settled.any():
+            allowed = np.repeat(~settled, layout.widths)
+            allowed[layout.row_starts[settled] + self._local_heads(own, heads)[settled]] = True
             heads = heads.restrict(array_module(heads.scores).asarray(allowed))
-        return as_trees(heads) if isinstance(heads, HeadSelection) else heads
+        if not self.several_roots:
+            return as_trees(heads) if isinstance(heads, HeadSelection) else heads
+        options = {"relations": heads.relations, "labels": heads.labels, "layout": layout}
+        return SpanningForest(heads.scores.astype(np.float64), **options)
 
-    def _relations(self, structure: Any, trees: SpanningTree, heads: Ints1d) -> Ints1d:
+    def _relations(self, structure: Any, trees: ArcDistribution, heads: Ints1d) -> Ints1d:
         if isinstance(structure, LabelTrees):
             return structure.relations_of(heads)
         return relation_scores(trees, heads, self.labels).argmax(axis=1)
@@ -157,9 +180,9 @@ def _joint(structure: Any, heads: Ints1d, relations: Ints1d, labels: Sequence[st
     return np.where(within, arcs * given_arc, 0)
 
 
-def _best_together(of_sentences: list[Any], k: int) -> list[tuple[float, list[Any]]]:
+def _best_together(of_sentences: list[Any], k: int) -> list[Way]:
     """The `k` best combinations of sentences that do not know of each other, best first."""
-    best: list[tuple[float, list[Any]]] = [(0.0, [])]
+    best: list[Way] = [(0.0, [])]
     for outputs in of_sentences:
         ways = [
             (score + log_prob, [*before, output])
@@ -168,3 +191,43 @@ def _best_together(of_sentences: list[Any], k: int) -> list[tuple[float, list[An
         ]
         best = sorted(ways, key=lambda way: -way[0])[:k]
     return best
+
+
+def _best_of_roots(forest: SpanningForest, decoded: Ints1d, k: int) -> list[Any]:
+    """The `k` best trees in which each root is a sentence, head numbers with log-probabilities.
+
+    forest: of one sentence of a batch. decoded: (n,) head numbers, the first of all. If the best
+    tree has sentences within each other, the sentences are those that were decoded, and so they
+    are at the end if too many of the `4 k` best trees have.
+    """
+    alike = _with_sentences_of(forest, decoded, k)
+    if forest.argmax()[0].tolist() != decoded.tolist():
+        return alike
+    found: list[Any] = []
+    for n_trees in (k, 2 * k, 4 * k):
+        best = forest.topk(n_trees)[0]
+        found = [tree for tree in best if sentence_starts(np.asarray(tree[0]))[1]][:k]
+        if len(found) == k or len(best) < n_trees:
+            return found
+    known = [heads for heads, _ in found]
+    return [*found, *(tree for tree in alike if tree[0] not in known)][:k]
+
+
+def _with_sentences_of(forest: SpanningForest, decoded: Ints1d, k: int) -> list[Any]:
+    """The `k` best trees with the sentences of the one that was decoded."""
+    starts = sentence_starts(decoded)[0].tolist()
+    arcs = to_host(forest.arcs[0])
+    trees = SpanningTree(
+        [
+            arcs[start:end, [0, *range(start + 1, end + 1)]]
+            for start, end in pairwise([*starts, len(decoded)])
+        ]
+    )
+    rest = float(trees.log_partition().sum() - to_host(forest.log_partition())[0])
+    return [
+        (
+            [head + start if head else 0 for start, heads in zip(starts, way) for head in heads],
+            log_prob + rest,
+        )
+        for log_prob, way in _best_together(trees.topk(k), k)
+    ]

@@ -16,6 +16,7 @@ from .biluo import (
 )
 from .candidates import Candidates, CandidateTokens
 from .chain import ChainMarginals, LinearChain
+from .forest import SpanningForest
 from .heads import HeadSelection
 from .label_trees import LabelTrees
 from .local_spans import LocalSpans
@@ -45,6 +46,7 @@ __all__ = [
     "Relations",
     "SentenceError",
     "Sentences",
+    "SpanningForest",
     "SpanningTree",
     "Structure",
     "Token",

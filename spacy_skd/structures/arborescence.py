@@ -77,15 +77,16 @@ def is_tree(
     flat = to_host(heads).astype(np.int64, copy=False)
     lengths = to_host(lengths)
     n_tokens, n_sentences = len(flat), len(lengths)
-    sentences = np.repeat(np.arange(n_sentences), lengths)
-    above = flat + (np.cumsum(lengths) - lengths - 1)[sentences]
+    sentences = np.arange(n_sentences).repeat(lengths)
     # The root is a token after all others that is its own head.
+    above = np.full(n_tokens + 1, n_tokens, dtype=np.int64)
+    of_tokens = above[:-1]
+    np.add(flat, (lengths.cumsum() - lengths - 1)[sentences], out=of_tokens)
     is_root = flat == 0
-    above[is_root] = n_tokens
-    above = np.append(above, n_tokens)
+    of_tokens[is_root] = n_tokens
     outside = (flat < 0) | (flat > lengths[sentences])
     if outside.any():
-        above[:-1][outside] = np.flatnonzero(outside)
+        of_tokens[outside] = np.flatnonzero(outside)
     for _ in range(int(lengths.max(initial=1)).bit_length()):
         above = above.take(above)
     good = np.ones(n_sentences, dtype=bool)
@@ -107,9 +108,21 @@ def _best_tree(scores: Floats2d, single_root: bool) -> Ints1d | None:
         found = _Nodes(scores, heads).tree()
         if found is None or not single_root or _n_roots(found) < 2:
             return found
-    # The root last: as if its arcs cost more than anything else, so there are as few as can be.
     heads = scores[:, 1:].argmax(axis=1) + 1
-    heads[scores[np.arange(len(heads)), heads] == -np.inf] = 0
+    best = scores[np.arange(len(heads)), heads]
+    gains = scores[:, 0] - best
+    # A price on roots at which one token alone still takes it. What is the best tree at some price
+    # is, if it has one root, the best of those with one.
+    price = np.partition(gains, -2)[-2]
+    if np.isfinite(price):
+        priced, greedy = scores.copy(), heads.copy()
+        priced[:, 0] -= price
+        greedy[gains.argmax()] = 0
+        found = _Nodes(priced, greedy).tree()
+        if found is not None and _n_roots(found) < 2:
+            return found
+    # The root last: as if its arcs cost more than anything else, so there are as few as can be.
+    heads[best == -np.inf] = 0
     found = _Nodes(scores, heads, root_last=True).tree()
     return found if found is not None and _n_roots(found) < 2 else None
 

@@ -40,7 +40,7 @@ class ArcLayout:
     def arc_offsets(self) -> Ints1d:
         """Where the blocks of sentences start, (B + 1,); the last is the number of cells."""
         offsets = np.zeros(self.n_sentences + 1, dtype=np.int64)
-        np.cumsum(self.lengths * (self.lengths + 1), out=offsets[1:])
+        (self.lengths * (self.lengths + 1)).cumsum(out=offsets[1:])
         return offsets
 
     @property
@@ -51,26 +51,28 @@ class ArcLayout:
     @cached_property
     def sentences(self) -> Ints1d:
         """The sentence of every token, (N,)."""
-        return np.repeat(np.arange(self.n_sentences), self.lengths)
+        return np.arange(self.n_sentences).repeat(self.lengths)
 
     @cached_property
     def widths(self) -> Ints1d:
         """How many cells the row of every token has, n + 1, (N,)."""
-        return np.repeat(self.lengths + 1, self.lengths)
+        return (self.lengths + 1).repeat(self.lengths)
 
     @cached_property
     def positions(self) -> Ints1d:
         """The number of every token in its sentence, from 0, (N,)."""
-        return np.arange(self.n_tokens) - np.repeat(self.token_offsets[:-1], self.lengths)
+        return np.arange(self.n_tokens) - self.token_offsets[:-1].repeat(self.lengths)
 
     @cached_property
     def row_starts(self) -> Ints1d:
         """The first cell of every token's row, (N,)."""
-        return np.cumsum(self.widths) - self.widths
+        return self.widths.cumsum() - self.widths
 
     @cached_property
     def self_cells(self) -> Ints1d:
         """The cells that are no arcs: a token as its own head, (N,)."""
+        if self.packing.is_alone:
+            return self.xp.arange(1, self.n_cells, self.n_tokens + 2)
         return self.xp.asarray(self.row_starts + self.positions + 1)
 
     def cells(self, tokens: Any, heads: Any) -> Ints1d:
@@ -79,6 +81,11 @@ class ArcLayout:
 
     def checked_cells(self, tokens: Any, heads: Any) -> Ints1d:
         """`cells`, but ValueError for arcs that do not exist."""
+        self.check_arcs(tokens, heads)
+        return self.cells(tokens, heads)
+
+    def check_arcs(self, tokens: Any, heads: Any) -> None:
+        """Raise ValueError for arcs that do not exist."""
         tokens, heads = to_host(tokens), to_host(heads)
         if len(tokens):
             if tokens.min() < 0 or tokens.max() >= self.n_tokens:
@@ -90,7 +97,6 @@ class ArcLayout:
                     f"{heads[wrong]}",
                     int(self.sentences[tokens[wrong]]),
                 )
-        return self.cells(tokens, heads)
 
     def blocks(self, flat: Floats1d) -> list[Floats2d]:
         """Views of a flat array, one (n, n + 1) a sentence."""
@@ -124,6 +130,8 @@ class ArcLayout:
 
     def row_max(self, flat: Floats1d) -> Floats1d:
         """The largest value of every row, (N,)."""
+        if self._square:
+            return flat.reshape(self.n_tokens, -1).max(axis=1)
         return self._reduce(np.maximum, flat, -np.inf)
 
     def row_sum(self, flat: Floats1d) -> Floats1d:

@@ -160,7 +160,7 @@ class ArcDistribution:
         """
         if self.relations is None:
             raise ValueError("There are no relations: the structure was made without any")
-        self.layout.checked_cells(tokens, heads)
+        self.layout.check_arcs(tokens, heads)
         scores = self.relations.scores_at(tokens, heads)
         if not scores.size:
             return scores
@@ -279,7 +279,7 @@ def _as_flat(arcs: Any, lengths: Any) -> tuple[Floats1d, Ints1d]:
     if hasattr(arcs, "ndim") and arcs.ndim == 1 and arcs.dtype != object:
         if lengths is None:
             raise ValueError("A flat array of arc scores needs the lengths of the sentences")
-        host = as_lengths(lengths, int(np.sum(to_host(lengths))))
+        host = as_lengths(lengths)
         n_cells = int((host * (host + 1)).sum())
         if len(arcs) != n_cells:
             raise ValueError(

@@ -100,8 +100,9 @@ def as_scores(scores: Any, name: str, shape: tuple[int | None, ...]) -> npt.NDAr
     return scores
 
 
-def as_lengths(lengths: Any, n_tokens: int) -> Ints1d:
-    """Sentence lengths (B,) as int64 on the host, checked to sum to the number of tokens."""
+def as_lengths(lengths: Any, n_tokens: int | None = None) -> Ints1d:
+    """Sentence lengths (B,) as int64 on the host, checked to sum to the number of tokens, if it is
+    given."""
     host = to_host(lengths)
     if host.ndim != 1 or (host.size and host.dtype.kind not in "iu"):
         raise ValueError(
@@ -111,7 +112,7 @@ def as_lengths(lengths: Any, n_tokens: int) -> Ints1d:
     host = host.astype(np.int64, copy=False)
     if host.size and host.min() < 0:
         raise ValueError(f"lengths should not be negative, but one is {host.min()}")
-    if host.sum() != n_tokens:
+    if n_tokens is not None and host.sum() != n_tokens:
         raise ValueError(
             f"lengths should sum to the number of tokens that have scores, {n_tokens}, "
             f"but they sum to {host.sum()}"

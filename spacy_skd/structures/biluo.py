@@ -6,11 +6,12 @@ Labels are "O" and, for each entity label X, B-X (begin), I-X (inside), L-X (las
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from .base import Bools1d, Bools2d, Floats2d, Ints1d
+from .base import Bools1d, Bools2d, Floats1d, Floats2d, Ints1d
 
 OUTSIDE = "O"
 PREFIXES = ("B", "I", "L", "U")
@@ -53,6 +54,13 @@ def legal_moves(labels: Sequence[str]) -> tuple[Bools2d, Bools1d, Bools1d]:
     same = entities[:, None] == entities
     inside = ~closes[:, None] & ~opens & same
     return (closes[:, None] & opens) | inside, opens, closes
+
+
+@lru_cache(maxsize=64)
+def legal_potentials(labels: tuple[str, ...]) -> tuple[Floats2d, Floats1d, Floats1d]:
+    """`legal_moves` as log-potentials in float32, to add to others. Not to be written to."""
+    transitions, start, end = map(as_potentials, legal_moves(labels))
+    return transitions, start, end
 
 
 def is_biluo(label: str) -> bool:

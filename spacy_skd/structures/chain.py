@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -32,15 +32,12 @@ from .base import (
     split_outputs,
     to_host,
 )
-from .chain_log import LogPasses
+from .chain_log import LogPart, log_parts
 from .chain_scaled import ScaledPasses
 from .chain_spans import span_columns, span_marginals, span_pairs
 from .kbest import chain_kbest, check_k
 from .packing import Packing
 from .token import Token
-
-LOG_SPACE_CELLS = 1 << 22
-"""Numbers in the largest temporary array of the log-space passes (32 MiB)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +53,6 @@ class ChainMarginals:
     pairs: Floats2d
     starts: Floats1d
     ends: Floats1d
-
-
-class _ExactPart(NamedTuple):
-    """Some sentences of a batch, their tokens in flat order, and both passes over them."""
-
-    sentences: Ints1d
-    tokens: Ints1d
-    passes: LogPasses
 
 
 class LinearChain:
@@ -94,9 +83,7 @@ class LinearChain:
         self.lengths = as_lengths(packing.lengths if packing else lengths, len(self.emissions))
         n_labels = self.n_labels
         dtype = self.emissions.dtype
-        self.transitions = as_scores(transitions, "transitions", (n_labels, n_labels)).astype(
-            dtype, copy=False
-        )
+        self.transitions = self._as_table(transitions, "transitions")
         self.start = as_scores(start, "start", (n_labels,)).astype(dtype, copy=False)
         self.end = as_scores(end, "end", (n_labels,)).astype(dtype, copy=False)
         self.labels = as_labels(labels, n_labels)
@@ -320,21 +307,12 @@ class LinearChain:
         return ScaledPasses(self)
 
     @cached_property
-    def _exact(self) -> list[_ExactPart]:
+    def _exact(self) -> list[LogPart]:
         """The sentences that leave the range of the numbers, done again in log space."""
-        xp = array_module(self.emissions)
-        parts = []
-        for sentences in self._bounded(self._passes.unsafe()):
-            passes = LogPasses(self.select(sentences))
-            self._check_possible(sentences, passes.log_z)
-            tokens, _ = self.packing.select(sentences)
-            parts.append(_ExactPart(xp.asarray(sentences), tokens, passes))
+        parts = log_parts(self, self._passes.unsafe())
+        for part in parts:
+            self._check_possible(part.sentences, part.passes.log_z)
         return parts
-
-    def _bounded(self, sentences: Ints1d) -> list[Ints1d]:
-        """The sentences in groups that log space can do at once."""
-        size = max(1, LOG_SPACE_CELLS // self.n_labels**2)
-        return [sentences[low : low + size] for low in range(0, len(sentences), size)]
 
     @cached_property
     def _log_z(self) -> Floats1d:
@@ -407,9 +385,9 @@ class LinearChain:
             return None
         return as_weights(weights, self.emissions, len(self.lengths))
 
-    def _as_table(self, table: Floats2d) -> Floats2d:
+    def _as_table(self, table: Floats2d, name: str = "table") -> Floats2d:
         shape = (self.n_labels, self.n_labels)
-        return as_scores(table, "table", shape).astype(self.emissions.dtype, copy=False)
+        return as_scores(table, name, shape).astype(self.emissions.dtype, copy=False)
 
     def _with(self, emissions: Floats2d, lengths: Ints1d, packing: Packing | None) -> LinearChain:
         """A chain with the same potentials, but other emissions."""

@@ -6,7 +6,7 @@ For the sentences that the scaled passes cannot do: slower by far, but right for
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from .base import Floats1d, Floats2d, Floats3d, Ints1d, array_module
 
 if TYPE_CHECKING:
     from .chain import LinearChain
+
+MAX_CELLS = 1 << 22
+"""Numbers in the largest temporary array (32 MiB)."""
 
 
 class LogPasses:
@@ -123,6 +126,25 @@ class LogPasses:
         for before, now in self.packing.steps:
             scores = self.alpha[before][:, :, None] + self.transitions
             yield now, xp.exp(scores + arriving[now][:, None, :])
+
+
+class LogPart(NamedTuple):
+    """Some sentences of a batch, their tokens in flat order, and both passes over them."""
+
+    sentences: Ints1d
+    tokens: Ints1d
+    passes: LogPasses
+
+
+def log_parts(chain: LinearChain, sentences: Ints1d) -> list[LogPart]:
+    """Passes over some sentences of a chain, as many at once as memory allows."""
+    xp = array_module(chain.emissions)
+    size = max(1, MAX_CELLS // chain.n_labels**2)
+    groups = [sentences[low : low + size] for low in range(0, len(sentences), size)]
+    return [
+        LogPart(xp.asarray(group), chain.packing.select(group)[0], LogPasses(chain.select(group)))
+        for group in groups
+    ]
 
 
 def _log_sum_exp(scores: Floats3d, axis: int) -> Floats2d:

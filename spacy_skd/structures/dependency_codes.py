@@ -74,30 +74,34 @@ class Words:
             found[own[~right]] = before[aims[~right]] - before[own[~right]]
         return found
 
-    def at(self, tag: int, offset: int) -> npt.NDArray[np.int32]:
-        """Head number within the sentence (N,) of the offset-th word with a tag, −1 where there is
-        none."""
-        heads = np.full(len(self.tags), NOWHERE, dtype=np.int32)
+    def at(self, tag: int, offsets: Ints1d) -> npt.NDArray[np.int32]:
+        """Head numbers within the sentence, (K, N), of the offset-th words with a tag for K
+        offsets, −1 where there is none."""
         if tag not in self.kinds:
-            return heads
-        tokens, before = self._tokens[tag], self._before[tag]
-        here = np.arange(len(self.tags))
-        ranks = before[here + 1] + offset - 1 if offset > 0 else before[here] + offset
-        exists = (ranks >= 0) & (ranks < len(tokens))
-        found = tokens[ranks[exists]]
-        inside = (found >= self.starts[exists]) & (found < self.ends[exists])
-        heads[here[exists][inside]] = (found - self.starts[exists] + 1)[inside]
+            return np.full((len(offsets), len(self.tags)), NOWHERE, dtype=np.int32)
+        before = self._before[tag].astype(np.int32)
+        # Before the first such word there is one before all sentences, and one after the last.
+        words = np.concatenate([[-1], self._tokens[tag], [len(self.tags)]]).astype(np.int32)
+        is_after = (offsets > 0)[:, None]
+        ranks = np.where(is_after, before[1:], before[:-1] + 1)
+        ranks += offsets.astype(np.int32)[:, None]
+        found = words.take(ranks, mode="clip")
+        starts, ends = self.starts.astype(np.int32), self.ends.astype(np.int32)
+        heads = found - (starts - 1)
+        heads[(found < starts) | (found >= ends)] = NOWHERE
         return heads
 
 
 class LabelColumns(NamedTuple):
     """What the labels of a model mean.
 
-    codes: the distinct codes. code_of: (L,) which of them each label has. relation_names: sorted.
+    codes: the distinct codes. of_tags: of each tag, "" for none, the numbers of its codes and their
+    offsets. code_of: (L,) which of them each label has. relation_names: sorted.
     relation_of: (L,) which of them each label has.
     """
 
     codes: tuple[Code, ...]
+    of_tags: tuple[tuple[str, Ints1d, Ints1d], ...]
     code_of: Ints1d
     relation_names: tuple[str, ...]
     relation_of: Ints1d
@@ -113,7 +117,15 @@ def label_columns(labels: tuple[str, ...]) -> LabelColumns:
     relation_number = {name: number for number, name in enumerate(names)}
     code_of = np.asarray([code_number[code] for code, _ in split], dtype=np.int64)
     relation_of = np.asarray([relation_number[name] for _, name in split], dtype=np.int64)
-    return LabelColumns(codes, code_of, names, relation_of)
+    numbers: dict[str, list[int]] = {}
+    for number, (tag, offset) in enumerate(codes):
+        if offset:
+            numbers.setdefault(tag, []).append(number)
+    of_tags = tuple(
+        (tag, np.asarray(rows), np.asarray([codes[row].offset for row in rows]))
+        for tag, rows in numbers.items()
+    )
+    return LabelColumns(codes, of_tags, code_of, names, relation_of)
 
 
 def meant_heads(
@@ -124,14 +136,10 @@ def meant_heads(
     tag_ids: ids of the tags that codes name.
     """
     meaning = label_columns(tuple(labels))
-    columns = np.empty((len(meaning.codes), len(words.tags)), dtype=np.int32)
-    for row, (tag, offset) in enumerate(meaning.codes):
-        if offset == 0:
-            columns[row] = 0
-        elif tag and (tag_ids is None or tag not in tag_ids):
-            columns[row] = NOWHERE
-        else:
-            columns[row] = words.at(tag_ids[tag] if tag and tag_ids else 0, offset)
+    columns = np.zeros((len(meaning.codes), len(words.tags)), dtype=np.int32)  # 0: the root
+    for tag, rows, offsets in meaning.of_tags:
+        number = (tag_ids or {}).get(tag) if tag else 0
+        columns[rows] = NOWHERE if number is None else words.at(number, offsets)
     return columns.T.take(meaning.code_of, axis=1)
 
 

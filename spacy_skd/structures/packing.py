@@ -22,7 +22,8 @@ class Packing:
     lengths: (B,) on the host. xp: the array module of the scores; index arrays that meet scores
     are its arrays, all others are numpy's.
 
-    Flat order is the caller's (sentence after sentence), packed order the one inside.
+    Flat order is the caller's (sentence after sentence), packed order the one inside. `is_alone`:
+    there is one sentence, and it has tokens.
     """
 
     def __init__(self, lengths: Ints1d, xp: Any = np) -> None:
@@ -30,17 +31,21 @@ class Packing:
         self.xp = xp
         self.n_tokens = int(lengths.sum())
         self.n_sentences = len(lengths)
+        # What someone waits for is mostly one sentence, of which packed order is flat order.
+        self.is_alone = self.n_sentences == 1 and self.n_tokens > 0
 
     @cached_property
     def offsets(self) -> Ints1d:
         """Where sentences start in flat order, (B + 1,); the last is N."""
         offsets = np.zeros(self.n_sentences + 1, dtype=np.int64)
-        np.cumsum(self.lengths, out=offsets[1:])
+        self.lengths.cumsum(out=offsets[1:])
         return offsets
 
     @cached_property
     def alive(self) -> Ints1d:
         """How many sentences have a token at each step, (T,)."""
+        if self.is_alone:
+            return np.ones(self.n_tokens, dtype=np.int64)
         ended = np.cumsum(np.bincount(self.lengths, minlength=1))
         return self.n_sentences - ended[:-1]
 
@@ -52,7 +57,7 @@ class Packing:
     @cached_property
     def n_alive(self) -> int:
         """The number of sentences that have tokens; their first tokens are the first rows."""
-        return int(self.alive[0]) if len(self.alive) else 0
+        return int(np.count_nonzero(self.lengths))
 
     @cached_property
     def steps(self) -> list[tuple[slice, slice]]:
@@ -65,6 +70,8 @@ class Packing:
 
     @cached_property
     def _order(self) -> Ints1d:
+        if self.is_alone:
+            return np.zeros(1, dtype=np.int64)
         return np.argsort(-self.lengths, kind="stable")[: self.n_alive]
 
     @cached_property
@@ -89,11 +96,15 @@ class Packing:
     @cached_property
     def rows(self) -> Ints1d:
         """The token of every packed row: `packed = flat[rows]`, (N,)."""
+        if self.is_alone:
+            return self.xp.arange(self.n_tokens)
         return self.xp.asarray(self.offsets.take(self._sentences) + self._steps)
 
     @cached_property
     def back(self) -> Ints1d:
         """The packed row of every token: `flat = packed[back]`, (N,)."""
+        if self.is_alone:
+            return self.rows
         back = self.xp.empty_like(self.rows)
         back[self.rows] = self.xp.arange(self.n_tokens)
         return back
@@ -107,6 +118,8 @@ class Packing:
     @cached_property
     def last(self) -> Ints1d:
         """The packed rows of the last tokens of the sentences in `order`, (n_alive,)."""
+        if self.is_alone:
+            return self.xp.asarray([self.n_tokens - 1])
         lengths = self.lengths[self._order]
         return self.xp.asarray(self.starts[lengths - 1] + np.arange(self.n_alive))
 

@@ -100,6 +100,8 @@ class HeadRows:
 
     def join(self, vectors: Floats2d, root: Floats1d) -> Floats2d:
         """The rows of tokens (N, r), and of the root of every sentence, (r,)."""
+        if self.layout.packing.is_alone:
+            return self.layout.xp.concatenate([root[None], vectors])
         n_rows = len(self.tokens) + len(self.roots)
         rows = self.layout.xp.empty((n_rows, vectors.shape[1]), dtype=vectors.dtype)
         rows[self.tokens] = vectors
@@ -115,5 +117,10 @@ class HeadRows:
 
         tokens: (P,) numbers in the whole batch; heads: (P,) head numbers in their sentences.
         """
-        first_tokens = tokens - self.layout.positions[tokens]
-        return first_tokens + self.layout.sentences[tokens] + heads
+        return self._roots_of[tokens] + heads
+
+    @cached_property
+    def _roots_of(self) -> Ints1d:
+        """The row of the root of every token's sentence, (N,), on the host."""
+        roots = self.layout.token_offsets[:-1] + np.arange(self.layout.n_sentences)
+        return roots.repeat(self.layout.lengths)

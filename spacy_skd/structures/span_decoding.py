@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .base import Bools1d, Floats3d, Ints1d, as_lengths, as_scores, to_host
+from .base import Bools1d, Floats1d, Floats3d, Ints1d, as_lengths, as_scores, to_host
 from .span_passes import label_max
 
 ScoredSpan: TypeAlias = tuple[int, int, int, float]
@@ -30,6 +30,10 @@ class _Found(NamedTuple):
 
     def take(self, chosen: Any) -> _Found:
         return _Found(*(column[chosen] for column in self))
+
+    def best_first(self) -> _Found:
+        """The same by sentence and score; equal ones in the order they have."""
+        return self.take(np.lexsort((-self.scores, self.sentences)))
 
 
 Conflict: TypeAlias = Callable[[_Found, _Found], Bools1d]
@@ -57,6 +61,16 @@ def decode_greedy(
     return _decode(scores, lengths, threshold, _overlapping)
 
 
+def without_overlaps(sentences: Ints1d, firsts: Ints1d, lasts: Ints1d, scores: Floats1d) -> Ints1d:
+    """Which of some spans, (M,), share no token with a better one that is kept: their numbers.
+
+    sentences: those of the spans. firsts, lasts: their tokens, counted in the batch.
+    """
+    spans = _Found(sentences, firsts, lasts, np.arange(len(firsts)), scores)
+    accepted = _accepted(spans.best_first(), _overlapping)
+    return np.sort(np.concatenate([spans.labels[:0], *(found.labels for found in accepted)]))
+
+
 def _overlapping(spans: _Found, others: _Found) -> Bools1d:
     return (spans.starts <= others.lasts) & (others.starts <= spans.lasts)
 
@@ -77,7 +91,14 @@ def _decode(
 ) -> list[list[ScoredSpan]]:
     scores = as_scores(to_host(scores), "scores", (None, None, None))
     lengths = as_lengths(lengths, len(scores))
-    spans = _above(scores, lengths, threshold)
+    return _lists(_accepted(_above(scores, lengths, threshold), conflict), lengths)
+
+
+def _accepted(spans: _Found, conflict: Conflict) -> list[_Found]:
+    """The spans that are in conflict with no better one that is accepted.
+
+    spans: by sentence, the best first.
+    """
     accepted = []
     # All sentences at once: their best spans are accepted, and what is in conflict with them goes.
     while len(spans.sentences):
@@ -87,7 +108,7 @@ def _decode(
         gone = conflict(spans, spans.take(np.repeat(heads, counts)))
         gone[heads] = True
         spans = spans.take(~gone)
-    return _lists(accepted, lengths)
+    return accepted
 
 
 def _above(scores: Floats3d, lengths: Ints1d, threshold: float) -> _Found:
@@ -99,7 +120,7 @@ def _above(scores: Floats3d, lengths: Ints1d, threshold: float) -> _Found:
     labels = scores[starts, widths].argmax(axis=1)
     sentences = np.repeat(np.arange(len(lengths)), lengths)[starts]
     found = _Found(sentences, starts, starts + widths, labels, best[starts, widths])
-    return found.take(np.lexsort((-found.scores, found.sentences)))
+    return found.best_first()
 
 
 def _lists(accepted: list[_Found], lengths: Ints1d) -> list[list[ScoredSpan]]:

@@ -56,6 +56,21 @@ def test_formula(arrays, xp, block):
         start += length
 
 
+@pytest.mark.parametrize("length", [0, 1, 7])
+def test_a_sequence_alone_is_read_as_in_a_batch(rng, block, length):
+    """To the last bit, forwards and backwards."""
+    lengths = np.asarray([length, 0])
+    shape = (2, length, WIDTH)
+    forget, states, d_states = rng.random((3, *shape))
+    alone, batch = (TwoWay(one, np, block) for one in (lengths[:1], lengths))
+    found, expected = states.copy(), states.copy()
+    scan(forget, found, alone)
+    scan(forget, expected, batch)
+    assert (found == expected).all()
+    gradients = (scan_gradient(forget, d_states, layout) for layout in (alone, batch))
+    assert np.array_equal(*gradients)
+
+
 def test_gradients(arrays, xp, rng, block):
     layout = TwoWay(LENGTHS, xp, block)
     outputs, memory = read(*arrays, layout)

@@ -295,20 +295,6 @@ def test_whitespace_has_no_confidence_and_no_alternatives(kind):
     assert found[1].as_doc()[1].head.i == doc[1].head.i
 
 
-def test_sentences_that_the_parser_finds():
-    nlp, component = parser("heads", sentences="roots")
-    doc = Doc(nlp.vocab, words=WORDS)
-    structure = trees("heads", [5], seed=4)
-    component.set_annotations([doc], Sentences(structure, np.asarray([1])))
-    marginals = structure.marginals()[0]
-    for token in doc:
-        head = 0 if token.head == token else token.head.i + 1
-        given = relation_given(structure, token.i, head, token.dep_)
-        assert token._.head_confidence == pytest.approx(marginals[token.i, head] * given)
-    with pytest.raises(ValueError, match="'parser' looks for sentences"):
-        doc._.alternatives(2)
-
-
 def test_nothing_to_ask():
     doc = Doc(spacy.blank("en").vocab, words=["a"])
     for ask in (lambda: doc[0]._.tag_confidence, lambda: doc[0]._.head_confidence):

@@ -321,6 +321,22 @@ def test_argmax_of_biluo_is_that_of_plain_viterbi(n_types, dtype):
         assert output.tolist() == plain_viterbi(potentials[0][low:high], *potentials[1:])
 
 
+@pytest.mark.parametrize("labels", [biluo_labels("ABC"), [str(n) for n in range(70)]])
+@pytest.mark.parametrize("n_ties", [0, 2])
+def test_argmax_of_a_sentence_alone_is_that_in_a_batch(rng, labels, n_ties):
+    """By the very same sums, in the same order: also of equally good outputs."""
+    lengths = [1, 0, 40, 2, 19]
+    potentials = make(rng, lengths, len(labels))
+    if len(labels) == 13:
+        for potential, legal in zip(potentials[1:], legal_moves(labels)):
+            potential += as_potentials(legal)
+    if n_ties:
+        potentials = [potential.round() / n_ties for potential in potentials]
+    batch = chain_of(np, potentials, lengths, "float32")
+    for number, output in enumerate(batch.argmax()):
+        assert batch.select([number]).argmax()[0].tolist() == output.tolist()
+
+
 def plain_viterbi(emissions, transitions, start, end):
     if not len(emissions):
         return []

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_skd.structures import FlatSpans
-from spacy_skd.structures.span_decoding import decode_greedy, decode_nested
+from spacy_skd.structures.span_decoding import decode_greedy, decode_nested, without_overlaps
 
 
 def overlapping(span, other):
@@ -50,6 +50,21 @@ def test_against_the_loop(lengths, max_width, n_labels, threshold, with_ties):
     arguments = (scores, lengths, threshold)
     assert decode_nested(*arguments) == one_by_one(*arguments, crossing)
     assert decode_greedy(*arguments) == one_by_one(*arguments, overlapping)
+
+
+@pytest.mark.parametrize("n_spans", [0, 1, 30])
+def test_listed_spans_without_overlaps(rng, n_spans):
+    sentences = np.sort(rng.integers(0, 3, n_spans))
+    firsts = 10 * sentences + rng.integers(0, 8, n_spans)
+    lasts = firsts + rng.integers(0, 3, n_spans)
+    scores = rng.integers(0, 4, n_spans).astype(float)
+    accepted = []
+    for number in np.argsort(-scores, kind="stable").tolist():
+        span = (firsts[number], lasts[number])
+        if not any(overlapping(span, (firsts[other], lasts[other])) for other in accepted):
+            accepted.append(number)
+    found = without_overlaps(sentences, firsts, lasts, scores)
+    assert found.tolist() == sorted(accepted)
 
 
 def test_containment_is_kept_and_crossing_refused(xp):
