@@ -7,7 +7,6 @@ entity label.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -21,13 +20,12 @@ from ..structures import (
     LocalSpans,
     SentenceError,
     Token,
-    as_potentials,
     biluo_labels,
     entity_labels,
-    legal_moves,
     spans_of,
 )
 from ..structures.base import Floats3d, array_module
+from ..structures.biluo import legal_potentials
 from .parts import Parts
 
 
@@ -45,12 +43,7 @@ def legal_chain(sequence: Token | LinearChain) -> LinearChain:
     if sequence.labels is None:
         raise ValueError("Entities need the names of the labels, which are BILUO labels.")
     xp = array_module(sequence.scores)
-    return LinearChain.from_token(sequence, *map(xp.asarray, _legal_potentials(sequence.labels)))
-
-
-@lru_cache(maxsize=64)
-def _legal_potentials(labels: tuple[str, ...]) -> tuple[np.ndarray, ...]:
-    return tuple(as_potentials(mask) for mask in legal_moves(labels))
+    return LinearChain.from_token(sequence, *map(xp.asarray, legal_potentials(sequence.labels)))
 
 
 def sequence_onto_spans(teacher: Token | LinearChain, student: FlatSpans | LocalSpans) -> Floats3d:
