@@ -213,13 +213,14 @@ class ParserBench(Bench):
 
 
 def write_speeds(bench: ParserBench, corpora: list[str], path: Path) -> None:
-    """Words/s of each kind of student and of the stock parser, and of a teacher."""
+    """Words/s of each kind of student and of the stock parser, and of the first teacher: the others
+    have the same transformer."""
     speeds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for corpus in corpora:
         done = sorted(finished(bench.results), key=lambda run: run.seed)
         models: dict[str, Path] = {}
         for run in done:
-            if run.corpus == corpus:
+            if run.corpus == corpus and (run.system != "teacher" or run.setting == TEACHERS[0]):
                 name = run.setting + " teacher" if run.system == "teacher" else run.system
                 models.setdefault(name, bench.work / corpus / run.name / "model-best")
         test = bench.work / corpus / "test.spacy"

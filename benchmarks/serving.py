@@ -47,6 +47,7 @@ from spacy_skd.cli.compare import megabytes
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "serving.json"
 BATCH_SIZES = [1, 10, 100, 1000]
+PROCESSES = [1, 2]
 SHORT, LONG = 5, 10_000
 PROCESSES_WORDS = 4
 """How many times as much is read where two processes read, since it takes time to start them."""
@@ -87,6 +88,7 @@ class Settings(NamedTuple):
     product: str
     documents: list[Doc]
     batch_sizes: list[int]
+    processes: list[int]
     rounds: int
     words: int
     memory_words: int
@@ -104,6 +106,7 @@ def main(
     product: Annotated[Product, typer.Option(help="Product of matrices")] = Product.blis,
     part: Annotated[list[Part], typer.Option(help="What to measure")] = PARTS,
     batch_size: Annotated[list[int], typer.Option(help="Batch sizes of nlp.pipe")] = BATCH_SIZES,
+    processes: Annotated[list[int], typer.Option(help="Numbers of processes")] = PROCESSES,
     rounds: Annotated[int, typer.Option(help="Timed rounds")] = 5,
     words: Annotated[int, typer.Option(help="Words of a timed run")] = 10_000,
     memory_words: Annotated[int, typer.Option(help="Words of the memory's part")] = 1_000_000,
@@ -121,6 +124,7 @@ def main(
         product=product.value,
         documents=read_texts(texts),
         batch_sizes=sorted(batch_size),
+        processes=processes,
         rounds=rounds,
         words=words,
         memory_words=memory_words,
@@ -168,7 +172,7 @@ def speeds(settings: Settings) -> dict[str, dict[str, Any]]:
     """Words a second of `nlp.pipe`, by processes, texts and batch size."""
     pipelines = load(settings)
     found: dict[str, dict[str, Any]] = {name: {} for name in pipelines}
-    for n_process in (1, 2):
+    for n_process in settings.processes:
         rivals = {
             name: nlp for name, nlp in pipelines.items() if n_process == 1 or not uses_torch(nlp)
         }
