@@ -9,6 +9,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import fix_random_seed
 
+from spacy_skd.distill.adapters import find_reader
+
 TOK2VEC = {
     "@architectures": "spacy.HashEmbedCNN.v2",
     "pretrained_vectors": None,
@@ -132,3 +134,9 @@ def stock_pipeline(*names: str) -> Language:
 def docs_of(nlp: Language) -> list[Doc]:
     """The sentences without annotation."""
     return [Doc(nlp.vocab, words=text.split()) for text in TEXTS]
+
+
+def read(nlp, name, docs):
+    """What is read of a component's only, or last, target."""
+    reader = find_reader(nlp, name)
+    return reader.read(docs, reader.predict(docs))[reader.targets[-1]]

@@ -1,26 +1,37 @@
 """Every objective with students of heads, trees and labels that mean arcs, against listing."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from spacy_skd.distill import cross_entropy, project
 from spacy_skd.distill.annotation import annotated_sentences, gold_parts
-from spacy_skd.distill.arc_records import with_relations
-from spacy_skd.distill.meaning import relabelled, relation_columns
 from spacy_skd.distill.objectives import (
     make_posterior_kd,
     make_structural_kd,
     make_substructure_kd,
-    make_sum_kd,
     make_token_kd,
 )
 from spacy_skd.distill.projection import condition
-from spacy_skd.distill.targets import MAX_LOSS, Target, collate, describe, stored_scores
+from spacy_skd.distill.targets import MAX_LOSS
 from spacy_skd.distill.temperature import temper
-from spacy_skd.structures import DenseRelations, HeadSelection, SpanningTree
+from spacy_skd.structures import HeadSelection
 
+from .arc_cases import (
+    NOTHING,
+    OBJECTIVES,
+    SCALE,
+    STUDENTS,
+    TEMPERED,
+    as_stored,
+    log_softmax,
+    loss_of,
+    numeric,
+    random_case,
+    random_gold,
+    relation_scores,
+    rows,
+    targets_of,
+)
 from .arc_structures import (
     BOUNDS,
     KINDS,
@@ -41,81 +52,6 @@ from .arc_structures import (
     random_labels,
     random_scores,
 )
-
-STUDENTS = ["heads", "trees", "projective"]
-BLOCKS = LAYOUT.blocks(np.arange(LAYOUT.n_cells))
-NOTHING = np.full((N_TOKENS, 2), -1)
-SCALE = 0.7  # so small that all arcs are kept
-
-OBJECTIVES = {
-    "marginals": lambda **o: make_structural_kd(**o),
-    "top_k": lambda **o: make_structural_kd(take="top_k", k=3, **o),
-    "top_wk": lambda **o: make_structural_kd(take="top_wk", k=3, **o),
-    "top_1": lambda **o: make_structural_kd(take="top_1", **o),
-    "token": lambda **o: make_token_kd(**o),
-    "squares": lambda **o: make_substructure_kd(**o),
-    "kl": lambda **o: make_substructure_kd(match="kl", **o),
-    "sum": lambda **o: make_sum_kd(
-        {"token": make_token_kd(), "best": make_structural_kd(take="top_wk", k=2)}, **o
-    ),
-}
-TEMPERED = ["marginals", "token", "kl"]
-
-
-def targets_of(teacher):
-    record = describe(teacher, "parser")
-    return [
-        Target(record, scores, int(length))
-        for scores, length in zip(stored_scores(teacher), LENGTHS)
-    ]
-
-
-def as_stored(targets):
-    return collate(targets, np.zeros(1))
-
-
-def random_case(teacher_kind, seed=91):
-    """Targets, the teacher as they give it back, and scores for a student."""
-    rng = np.random.default_rng(seed)
-    targets = targets_of(random_arcs_of(teacher_kind, rng, SCALE))
-    stored = as_stored(targets)
-    arcs = np.isfinite(stored.scores)
-    arcs[LAYOUT.self_cells] = True
-    assert arcs.all()
-    return targets, stored, random_scores(rng)
-
-
-def random_gold(rng, kind, missing=0.3):
-    annotation = NOTHING.copy()
-    for low, length in zip(BOUNDS, LENGTHS):
-        trees = outputs_of(random_arcs_of(kind, rng), length)
-        annotation[low : low + length, 0] = trees[rng.integers(len(trees))]
-    annotation[:, 1] = rng.integers(3, size=N_TOKENS)
-    annotation[rng.uniform(size=N_TOKENS) < missing, 0] = -1
-    annotation[rng.uniform(size=N_TOKENS) < missing, 1] = -1
-    return annotation
-
-
-def loss_of(objective, student, targets):
-    return objective(student, NOTHING, targets)[0] * len(LENGTHS)
-
-
-def rows(flat):
-    """Values of each token's heads, without the token itself."""
-    flat = np.delete(flat, LAYOUT.self_cells, axis=0)
-    return np.split(flat, np.cumsum(LAYOUT.widths - 1)[:-1])
-
-
-def log_softmax(scores):
-    return scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True)
-
-
-def relation_scores(structure):
-    """At all cells, (cells, R)."""
-    tokens = np.repeat(np.arange(N_TOKENS), LAYOUT.widths)
-    heads = np.arange(LAYOUT.n_cells) - LAYOUT.row_starts[tokens]
-    return structure.relations.scores_at(tokens, heads)
-
 
 # --- the structural objective
 
@@ -416,18 +352,6 @@ SOME = ["0|obj", "-1|amod", "+1|obj", "-2|nsubj"]
 WITHOUT_FIRSTS = ["-1|obj", "-1|amod", "-2|obj"]
 
 
-def numeric(scores, labels, value, step=1e-5):
-    gradient = np.zeros_like(scores)
-    for index in np.ndindex(scores.shape):
-        ends = []
-        for move in (step, -step):
-            moved = scores.copy()
-            moved[index] += move
-            ends.append(value(label_trees(moved, labels)))
-        gradient[index] = (ends[0] - ends[1]) / (2 * step)
-    return gradient
-
-
 @pytest.mark.parametrize("temperature, scope", [(1.0, "global"), (2.5, "global"), (2.5, "local")])
 @pytest.mark.parametrize("labels", [LABELS, SOME, WITHOUT_FIRSTS])
 @pytest.mark.parametrize("teacher_kind", ["heads", "trees"])
@@ -497,162 +421,3 @@ def test_labels_that_equal_their_teacher_have_no_gradient():
     )
     _, gradient = make_structural_kd()(student, np.full(N_TOKENS, -1), targets)
     np.testing.assert_allclose(gradient, 0, atol=1e-9)
-
-
-# --- teachers that do not know all of the student's relations
-
-
-def without_column(targets, column):
-    """Targets of a teacher that does not know one of the relations."""
-    labels = tuple(np.delete(RELATIONS, column).tolist())
-    found = []
-    for target in targets:
-        scores = target.scores[target.scores["relation"] != column].copy()
-        scores["relation"] -= scores["relation"] > column
-        record = replace(target.teacher, labels=labels)
-        found.append(Target(record, scores, len(target)))
-    return [replace(target, teacher=found[0].teacher) for target in found]
-
-
-@pytest.mark.parametrize(
-    "name, student_kind, column",
-    [
-        *((name, "heads", 1) for name in OBJECTIVES),
-        ("marginals", "trees", 0),
-        ("top_wk", "projective", 2),
-    ],
-)
-def test_relations_that_the_teacher_does_not_know_are_missing(name, student_kind, column):
-    targets, _, scores = random_case("heads")
-    targets, objective = without_column(targets, column), OBJECTIVES[name]()
-    found, gradient = objective(make(student_kind, scores), NOTHING, targets)
-    known = [number for number in range(len(RELATIONS)) if number != column]
-    few = HeadSelection if student_kind == "heads" else SpanningTree
-    options = {} if student_kind == "heads" else {"projective": student_kind == "projective"}
-    relations = DenseRelations([scores[1][cells][:, :, known] for cells in BLOCKS], len(known))
-    labels = [RELATIONS[number] for number in known]
-    alone = few(scores[0], lengths=LENGTHS, relations=relations, labels=labels, **options)
-    assert found == pytest.approx(objective(alone, NOTHING, targets)[0], abs=1e-9)
-    assert not dense(gradient.relations)[:, column].any()
-    assert dense(gradient.relations)[:, known].any()
-    check_gradient(student_kind, scores, lambda student: objective(student, NOTHING, targets))
-
-
-def test_teachers_of_different_relations_in_a_batch():
-    whole, _, scores = random_case("trees")
-    some = without_column(random_case("heads", seed=96)[0], 1)
-    mixed = [some[0], whole[1], None, some[3], whole[4]]
-    objective = make_structural_kd()
-    student = make("trees", scores)
-    first = loss_of(objective, student, [some[0], None, None, some[3], None])
-    second = loss_of(objective, student, [None, whole[1], None, None, whole[4]])
-    assert loss_of(objective, student, mixed) == pytest.approx(first + second, abs=1e-9)
-    check_gradient("trees", scores, lambda student: objective(student, NOTHING, mixed))
-    both = [[t, o] if o is not None else t for t, o in zip(whole, some)]
-    check_gradient("trees", scores, lambda student: objective(student, NOTHING, both))
-
-
-# --- relations that mean others, or nothing
-
-
-def regrouped(targets, names):
-    """Targets of a teacher whose relations are called others, several perhaps the same, or ""."""
-    teacher = targets[0].teacher
-    renamed = relabelled(teacher, names)
-    columns = relation_columns(teacher, names, renamed)
-    if columns is None:
-        return [replace(target, teacher=renamed) for target in targets]
-    return [Target(renamed, with_relations(t.scores, columns), len(t)) for t in targets]
-
-
-def test_relations_that_become_one_have_the_sum_of_their_probabilities():
-    targets, stored, _ = random_case("heads")
-    merged = as_stored(regrouped(targets, {"amod": "obj"}))
-    assert merged.labels == ("obj", "nsubj")
-    np.testing.assert_allclose(merged.scores, stored.scores, atol=5e-3)  # rounded once more
-    probs, wanted = (np.exp(log_softmax(relation_scores(found))) for found in (merged, stored))
-    arcs = np.delete(np.arange(LAYOUT.n_cells), LAYOUT.self_cells)
-    np.testing.assert_allclose(probs[arcs, 0], wanted[arcs, 0] + wanted[arcs, 2], atol=2e-3)
-    np.testing.assert_allclose(probs[arcs, 1], wanted[arcs, 1], atol=2e-3)
-
-
-def test_a_dropped_relation_is_missing():
-    """Of it no loss, of the others by the teacher's probabilities of them."""
-    targets, stored, scores = random_case("heads")
-    dropped = regrouped(targets, {"amod": ""})
-    student = make("heads", scores)
-    arcs = np.exp(log_softmax_of_rows(stored.scores))
-    relations = np.exp(log_softmax(relation_scores(stored)))
-    possible = arcs > 0
-    expected = -(arcs[possible] * log_softmax_of_rows(scores[0])[possible]).sum()
-    expected -= (arcs[:, None] * relations[:, 1:] * log_softmax(scores[1][:, 1:])).sum()
-    objective = make_structural_kd()
-    assert loss_of(objective, student, dropped) == pytest.approx(expected, abs=1e-9)
-    _, gradient = objective(student, NOTHING, dropped)
-    assert not dense(gradient.relations)[:, 0].any() and dense(gradient.relations)[:, 1].any()
-
-
-def log_softmax_of_rows(arcs):
-    """Of each token's heads, flat; 0 at the token itself."""
-    found = np.zeros(LAYOUT.n_cells)
-    cells = np.delete(np.arange(LAYOUT.n_cells), LAYOUT.self_cells)
-    found[cells] = np.concatenate([log_softmax(row) for row in rows(arcs)])
-    found[LAYOUT.self_cells] = -np.inf
-    return found
-
-
-@pytest.mark.parametrize(
-    "name, student_kind",
-    [
-        *((name, "heads") for name in OBJECTIVES),
-        ("marginals", "trees"),
-        ("top_wk", "projective"),
-    ],
-)
-@pytest.mark.parametrize("names", [{"amod": ""}, {"amod": "obj"}, {"amod": "", "nsubj": "obj"}])
-def test_gradients_with_relations_that_mean_others(name, student_kind, names):
-    targets, _, scores = random_case("heads")
-    targets, objective = regrouped(targets, names), OBJECTIVES[name]()
-    _, gradient = objective(make(student_kind, scores), NOTHING, targets)
-    assert not dense(gradient.relations)[:, 0].any()
-    check_gradient(student_kind, scores, lambda student: objective(student, NOTHING, targets))
-
-
-@pytest.mark.parametrize("name", ["marginals", "top_wk", "squares", "kl"])
-def test_a_teacher_all_of_whose_relations_are_dropped_teaches_heads(name):
-    targets, _, scores = random_case("heads")
-    nothing = regrouped(targets, dict.fromkeys(RELATIONS, ""))
-    objective, student = OBJECTIVES[name](), make("heads", scores)
-    _, gradient = objective(student, NOTHING, nothing)
-    assert not dense(gradient.relations).any()
-    _, wanted = objective(make("heads", (scores[0], None)), NOTHING, targets)
-    np.testing.assert_allclose(gradient.arcs, wanted.arcs, atol=1e-4)  # rounded once more
-
-
-def test_the_best_tree_does_not_tell_a_dropped_relation():
-    targets, stored, scores = random_case("heads")
-    _, gradient = OBJECTIVES["top_1"]()(
-        make("heads", scores), NOTHING, regrouped(targets, {"obj": ""})
-    )
-    told = np.flatnonzero(dense(gradient.relations).any(axis=1))
-    _, whole = OBJECTIVES["top_1"]()(make("heads", scores), NOTHING, targets)
-    every = np.flatnonzero(dense(whole.relations).any(axis=1))
-    likeliest = relation_scores(stored)[every].argmax(axis=1)
-    assert told.tolist() == every[likeliest != 2].tolist() and 0 < len(told) < len(every)
-
-
-def test_labels_that_mean_arcs_are_not_taught_what_is_mostly_dropped():
-    targets = targets_of(random_arcs_of("heads", np.random.default_rng(91), scale=3.0))
-    stored, dropped = as_stored(targets), regrouped(targets, {"amod": "", "obj": ""})
-    scores = np.random.default_rng(121).normal(size=(N_TOKENS, len(LABELS)))
-
-    def learn(student):
-        return make_structural_kd()(student, np.full(N_TOKENS, -1), dropped)
-
-    _, gradient = learn(label_trees(scores, LABELS))
-    np.testing.assert_allclose(
-        gradient, numeric(scores, LABELS, lambda student: learn(student)[0]), atol=1e-6
-    )
-    known = np.exp(log_softmax(relation_scores(stored))[:, 1] + log_softmax_of_rows(stored.scores))
-    lost = 1 - np.add.reduceat(known, LAYOUT.row_starts)
-    assert (gradient.any(axis=1) == (lost <= 0.5)).all() and {*(lost > 0.5)} == {True, False}
