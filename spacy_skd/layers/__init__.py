@@ -5,6 +5,7 @@ from .arc_scores import arc_scores
 from .arc_structure import arc_structure
 from .by_sentence import by_sentence
 from .chain_potentials import chain_potentials
+from .folded_embedding import folded_embedding
 from .label_trees import label_trees, tags_of
 from .labels import get_labels, set_labels
 from .light_recurrence import light_recurrence
@@ -22,6 +23,7 @@ __all__ = [
     "arc_structure",
     "by_sentence",
     "chain_potentials",
+    "folded_embedding",
     "get_labels",
     "label_trees",
     "light_recurrence",

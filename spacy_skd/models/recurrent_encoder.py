@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
-from spacy.ml.models.tok2vec import MaxoutWindowEncoder, MultiHashEmbed, build_Tok2Vec_model
+from spacy.ml.models.tok2vec import MaxoutWindowEncoder, build_Tok2Vec_model
 from spacy.tokens import Doc
 from thinc.api import Maxout, Model, Ragged, chain, clone, residual, with_array, with_ragged
 from thinc.types import Floats2d
 
 from ..layers import light_recurrence, two_way_lstm
+from .hash_embedding import build_word_embedding
 
 Vectors: TypeAlias = list[Floats2d]
 RECURRENCES: dict[str, Callable[..., Model[Ragged, Ragged]]] = {
@@ -31,10 +32,11 @@ def build_hash_embed_recurrent(
 ) -> Model[list[Doc], Vectors]:
     """Build hash embeddings, convolutions over windows and a recurrence in both directions.
 
-    The embeddings and the convolutions are those of `spacy.HashEmbedCNN.v2`, which sees `depth *
-    window_size` tokens to either side; the recurrence sees the document. It begins anew with every
-    document. Each layer of it is followed by a maxout layer with layer normalisation, whose output
-    is added to its input as in the convolutions. Runs on numpy and cupy, without torch.
+    The embeddings and the convolutions are those of `spacy-skd.HashEmbedCNN.v1`, which sees
+    `depth * window_size` tokens to either side; the recurrence sees the document. It begins anew
+    with every document. Each layer of it is followed by a maxout layer with layer normalisation,
+    whose output is added to its input as in the convolutions. Runs on numpy and cupy, without
+    torch.
 
     width: of the output and of all layers between embeddings and output.
     depth: number of convolutions below the recurrence; may be 0.
@@ -57,14 +59,9 @@ def build_hash_embed_recurrent(
     if recurrent_depth < 1:
         raise ValueError(
             f"recurrent_depth is {recurrent_depth}; without a recurrence the encoder is "
-            "spacy.HashEmbedCNN.v2."
+            "spacy-skd.HashEmbedCNN.v1."
         )
-    attributes = {"NORM": embed_size}
-    if subword_features:
-        attributes |= dict.fromkeys(("PREFIX", "SUFFIX", "SHAPE"), embed_size // 2)
-    embed = MultiHashEmbed(
-        width, list(attributes), list(attributes.values()), bool(pretrained_vectors)
-    )
+    embed = build_word_embedding(width, embed_size, subword_features, bool(pretrained_vectors))
     layer = _recurrent_layer(recurrence, width, recurrent_width or width, maxout_pieces)
     encode = _over_documents(clone(layer, recurrent_depth), width)
     if depth:

@@ -38,7 +38,7 @@ default_config = """
 @architectures = "spacy-skd.LinearChainCRF.v1"
 
 [model.tok2vec]
-@architectures = "spacy.HashEmbedCNN.v2"
+@architectures = "spacy-skd.HashEmbedCNN.v1"
 pretrained_vectors = null
 width = 96
 depth = 4

@@ -32,7 +32,7 @@ default_config = """
 @architectures = "spacy-skd.MaxEnt.v1"
 
 [model.tok2vec]
-@architectures = "spacy.HashEmbedCNN.v2"
+@architectures = "spacy-skd.HashEmbedCNN.v1"
 pretrained_vectors = null
 width = 96
 depth = 4

@@ -1,0 +1,171 @@
+"""Hash embeddings whose mixing layer is multiplied into their tables where they predict.
+
+An embedding is a sum of rows of a table, and the layer that mixes the embeddings of a token begins
+with a product by its weights. The product of a sum is the sum of the products, so the rows can be
+multiplied beforehand: what is left for each token is a sum of rows of a wider table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import is_
+from typing import Any, NamedTuple
+
+import numpy as np
+from spacy.tokens import Doc
+from thinc.api import Model, NumpyOps
+from thinc.layers.chain import forward as chain_forward
+from thinc.types import Floats2d
+
+LAYERS = ("extract_features", "list2ragged", "with_array", "with_array", "ragged2list")
+"""How the names of the layers begin that `spacy.MultiHashEmbed` is a chain of."""
+FOLDED = "folded"  # the model's attribute; neither saved nor copied
+
+DocsToVectors = Model[list[Doc], list[Floats2d]]
+
+
+def folded_embedding(embed: DocsToVectors) -> DocsToVectors:
+    """The layers and weights of `spacy.MultiHashEmbed`, and its results but for rounding: (tokens,
+    width) for each document, predicted in less time on a CPU, with more memory.
+
+    A row is multiplied when it is needed for the first time; in the end there are (rows of all
+    tables, width * pieces) more floats. It starts anew when other arrays take the place of the
+    weights (an update, averages, weights that are loaded), and does nothing between a pass that
+    trains and its update. So weights may not be changed in place in other ways than by training.
+
+    Embeddings that are mixed with static vectors are returned as they are.
+    """
+    names = [layer.name for layer in embed.layers]
+    if len(names) != len(LAYERS) or not all(map(str.startswith, names, LAYERS)):
+        return embed
+    return Model(
+        embed.name,
+        forward,
+        init=embed.init,
+        dims={name: embed.maybe_get_dim(name) for name in embed.dim_names},
+        layers=embed.layers,
+        attrs={FOLDED: Folded()},
+    )
+
+
+def forward(
+    model: DocsToVectors, docs: list[Doc], is_train: bool
+) -> tuple[list[Floats2d], Callable[[list[Floats2d]], Any]]:
+    folded: Folded = model.attrs[FOLDED]
+    if is_train:
+        folded.leave_alone(model)
+    table = folded.table_of(model) if isinstance(model.ops, NumpyOps) else None
+    if table is None or not any(map(len, docs)):
+        return chain_forward(model, docs, is_train)
+    layers = folded.layers_of(model)
+    features = layers.extract.predict(docs)
+    tokens = np.concatenate(features) if len(features) > 1 else features[0]
+    sums: Any = model.ops.gather_add(table.rows, table.keys(tokens, layers))
+    bias: Any = layers.maxout.get_param("b")
+    pieces = sums.reshape(len(tokens), *bias.shape)
+    pieces += bias
+    vectors = layers.norm.predict(model.ops.maxout(pieces)[0])
+    lengths: Any = np.fromiter(map(len, features), "i", len(features))
+    return model.ops.unflatten(vectors, lengths), _no_backprop
+
+
+def _no_backprop(d_vectors: list[Floats2d]) -> Any:
+    raise ValueError("These embeddings were not made to be trained: the pass was a prediction.")
+
+
+class Layers(NamedTuple):
+    """What the embedding is made of."""
+
+    extract: Model[Any, Any]
+    embeddings: list[Model[Any, Any]]  # one for each feature
+    maxout: Model[Any, Any]
+    norm: Model[Any, Any]
+
+
+class Folded:
+    """What one model remembers from one prediction to the next. A copy remembers nothing."""
+
+    def __init__(self) -> None:
+        self.layers: Layers | None = None
+        self.table: Table | None = None
+        self.trained: Any = None  # the mixing layer's weights that wait for their update
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Folded:
+        return Folded()
+
+    def __reduce__(self) -> tuple[type[Folded], tuple[()]]:
+        return Folded, ()
+
+    def layers_of(self, model: DocsToVectors) -> Layers:
+        if self.layers is None:
+            extract, _, embed, mix, _ = model.layers
+            embeddings = [layer for layer in embed.walk() if layer.name == "hashembed"]
+            mixing = {layer.name: layer for layer in mix.walk()}
+            self.layers = Layers(extract, embeddings, mixing["maxout"], mixing["layernorm"])
+        return self.layers
+
+    def table_of(self, model: DocsToVectors) -> Table | None:
+        """None if the weights wait for an update."""
+        layers = self.layers_of(model)
+        mixer = layers.maxout.get_param("W")
+        if mixer is self.trained:
+            return None
+        tables: list[Any] = [layer.get_param("E") for layer in layers.embeddings]
+        found = self.table  # one object, for threads
+        if found is None or not found.is_of(tables, mixer):
+            self.table = found = Table(tables, mixer)
+        return found
+
+    def leave_alone(self, model: DocsToVectors) -> None:
+        """The weights will be updated, and their averages with them: in place, perhaps."""
+        self.trained = self.layers_of(model).maxout.get_param("W")
+        self.table = None
+
+
+class Table:
+    """The rows of embeddings, times the weights that mix them.
+
+    rows: (rows of all tables, width * pieces), those that were never needed undefined.
+    """
+
+    def __init__(self, tables: list[Any], mixer: Any) -> None:
+        self.tables, self.mixer = tables, mixer
+        ends = np.cumsum([len(table) for table in tables])
+        self.starts = [0, *ends[:-1].tolist()]
+        n_out, n_pieces, _ = mixer.shape
+        self.rows: Any = np.empty((ends[-1], n_out * n_pieces), dtype=mixer.dtype)
+        self.is_known = np.zeros(ends[-1], dtype=bool)
+        self.is_complete = False
+
+    def is_of(self, tables: list[Any], mixer: Any) -> bool:
+        return mixer is self.mixer and all(map(is_, tables, self.tables))
+
+    def keys(self, tokens: Any, layers: Layers) -> Any:
+        """(N, rows of a token) uint32 for features (N, features): rows that are known now."""
+        ops: Any = layers.maxout.ops
+        found = [
+            ops.hash(np.ascontiguousarray(column), layer.attrs["seed"]) % len(table) + start
+            for column, layer, table, start in zip(
+                tokens.T, layers.embeddings, self.tables, self.starts
+            )
+        ]
+        keys: Any = np.hstack(found).astype("uint32", copy=False)
+        if not self.is_complete:
+            unknown = keys[~self.is_known[keys]]
+            if unknown.size:
+                self._multiply(np.unique(unknown))
+        return keys
+
+    def _multiply(self, keys: Any) -> None:
+        """Row by row: then a row does not depend on which are multiplied with it."""
+        bounds = np.searchsorted(keys, [*self.starts, len(self.rows)])
+        width = 0
+        for table, start, low, high in zip(self.tables, self.starts, bounds, bounds[1:]):
+            own = keys[low:high]
+            columns = slice(width, width + table.shape[1])
+            weights = self.mixer[:, :, columns].reshape(self.rows.shape[1], -1)
+            products = table[own - start, None] @ np.ascontiguousarray(weights.T)
+            self.rows[own] = products[:, 0]
+            width = columns.stop
+        self.is_known[keys] = True
+        self.is_complete = bool(self.is_known.all())
