@@ -15,27 +15,33 @@ from ..structures import ArcLayout, RelationParts
 from ..structures.base import Floats1d, Floats2d, Ints1d, to_host
 from ..structures.rectangles import HeadRows
 from .arc_scores import half_width, random_root
+from .distances import N_BUCKETS, buckets_of_arcs
 
+WEIGHTS = ("bilinear", "heads", "dependents", "b")
 CHUNK_ITEMS = 1 << 19
 """How many numbers are made at once of what tokens ask of heads."""
 
 
-def arc_relations(nO: int | None = None, nI: int | None = None) -> Model[Ragged, BiaffineRelations]:
+def arc_relations(
+    nO: int | None = None, nI: int | None = None, distances: bool = True
+) -> Model[Ragged, BiaffineRelations]:
     """Score the relations of arcs: (N, nI) → `BiaffineRelations`.
 
-        score_r(h → d) = u_hᵀ W_r v_d / √w + w_r · u_h + x_r · v_d + b_r,   w = nI / 2
+        score_r(h → d) = u_hᵀ W_r v_d / √w + w_r · u_h + x_r · v_d + b_r + c_kr,   w = nI / 2
 
     The first half of a token's vector is u, its part as a head; the other half is v, its part as a
-    dependent. The root's u is a parameter; the others begin as zeros. The backward pass takes the
-    gradient as `RelationParts`, None for none. (Dozat and Manning, 2017, arXiv 1611.01734; for the
-    scale see `arc_scores`.)
+    dependent. k says where h is, as for `arc_scores`; without `distances` there is no c. The
+    root's u is a parameter; the others begin as zeros. The backward pass takes the gradient as
+    `RelationParts`, None for none. (Dozat and Manning, 2017, arXiv 1611.01734; for the scale see
+    `arc_scores`.)
     """
+    params = [*WEIGHTS, "root", *(["distances"] if distances else ())]
     return Model(
         "arc_relations",
         forward,
         init=init,
         dims={"nO": nO, "nI": nI},
-        params={"bilinear": None, "heads": None, "dependents": None, "b": None, "root": None},
+        params=dict.fromkeys(params),
     )
 
 
@@ -46,19 +52,22 @@ def forward(
     half = model.get_dim("nI") // 2
     layout = ArcLayout(to_host(X.lengths).astype(np.int64), model.ops.xp)
     rows = HeadRows(layout)
-    weights: Any = [model.get_param(name) for name in ("bilinear", "heads", "dependents", "b")]
+    weights: Any = [model.get_param(name) for name in WEIGHTS]
+    distances: Any = model.get_param("distances") if model.has_param("distances") else None
     root: Any = model.get_param("root")
     heads = rows.join(vectors[:, :half], root)
     # A copy: whoever keeps the relations keeps no more than they need.
     dependents = model.ops.xp.ascontiguousarray(vectors[:, half:])
-    relations = BiaffineRelations(heads, dependents, Weights(*weights), layout, model.ops)
+    relations = BiaffineRelations(
+        heads, dependents, Weights(*weights, distances=distances), layout, model.ops
+    )
 
     def backprop(d_relations: RelationParts | None) -> Ragged:
         if d_relations is None:
             return Ragged(model.ops.xp.zeros_like(vectors), X.lengths)
         d_heads, d_dependents, d_weights = relations.gradients(d_relations)
         d_vectors, d_root = rows.split(d_heads)
-        for name, gradient in (*vars(d_weights).items(), ("root", d_root)):
+        for name, gradient in (*d_weights.given(), ("root", d_root)):
             model.inc_grad(name, gradient)
         return Ragged(model.ops.xp.hstack([d_vectors, d_dependents]), X.lengths)
 
@@ -75,6 +84,8 @@ def init(model: Model[Ragged, BiaffineRelations], X: Ragged | None = None, Y: An
     model.set_param("dependents", model.ops.alloc2f(n_labels, half))
     model.set_param("b", model.ops.alloc1f(n_labels))
     model.set_param("root", random_root(model, half))
+    if "distances" in model.param_names:
+        model.set_param("distances", model.ops.alloc2f(N_BUCKETS, n_labels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +93,17 @@ class Weights:
     """Parameters, or their gradients.
 
     bilinear: (d, R * d), the matrices W_rᵀ side by side, dependents by heads. heads, dependents:
-    (R, d). b: (R,).
+    (R, d). b: (R,). distances: (buckets, R), or None.
     """
 
     bilinear: Floats2d
     heads: Floats2d
     dependents: Floats2d
     b: Floats1d
+    distances: Floats2d | None = None
+
+    def given(self) -> list[tuple[str, Any]]:
+        return [(name, weights) for name, weights in vars(self).items() if weights is not None]
 
 
 class BiaffineRelations:
@@ -129,6 +144,8 @@ class BiaffineRelations:
             found = (self._questions(chunk) @ self._answers(chunk)[:, :, None])[:, :, 0]
             linear = self.dependents.take(chunk.tokens, axis=0) @ weights.dependents.T + weights.b
             found += chunk.spread(linear)
+            if weights.distances is not None:
+                found += weights.distances.take(self._buckets(tokens, heads, chunk), axis=0)
             scores[chunk.arcs] = found
         return scores
 
@@ -136,7 +153,7 @@ class BiaffineRelations:
         """The gradients of heads, dependents and weights from that of the scores of some arcs."""
         xp, weights = self.ops.xp, self.weights
         d_heads, d_dependents = xp.zeros_like(self.heads), xp.zeros_like(self.dependents)
-        d_weights = Weights(**{name: xp.zeros_like(w) for name, w in vars(weights).items()})
+        d_weights = Weights(**{name: xp.zeros_like(w) for name, w in weights.given()})
         for chunk in self._chunks(d_scores.tokens, d_scores.heads):
             d_arcs = xp.asarray(d_scores.values, dtype=d_heads.dtype)[chunk.arcs]
             d_answers = (d_arcs[:, None] @ self._questions(chunk))[:, 0]
@@ -153,6 +170,9 @@ class BiaffineRelations:
             d_weights.heads[...] += by_token.sum(axis=0).reshape(weights.heads.shape)
             d_weights.dependents[...] += of_tokens.T @ vectors
             d_weights.b[...] += of_tokens.sum(axis=0)
+            if d_weights.distances is not None:
+                buckets = self._buckets(d_scores.tokens, d_scores.heads, chunk)
+                self._add(d_weights.distances, buckets.astype(np.int32), d_arcs)
         return d_heads, d_dependents, d_weights
 
     def select(self, sentences: Ints1d | Sequence[int]) -> BiaffineRelations:
@@ -202,6 +222,11 @@ class BiaffineRelations:
         asked = self.dependents.take(chunk.tokens, axis=0) * self._scale @ self.weights.bilinear
         asked += self.weights.heads.ravel()
         return chunk.spread(asked.reshape(-1, *self.weights.heads.shape))
+
+    def _buckets(self, tokens: Any, heads: Any, chunk: _Chunk) -> Any:
+        xp = self.ops.xp
+        tokens, heads = xp.asarray(tokens)[chunk.arcs], xp.asarray(heads)[chunk.arcs]
+        return buckets_of_arcs(self.layout, tokens, heads)
 
     def _answers(self, chunk: _Chunk) -> Any:
         return self.heads.take(chunk.heads, axis=0)

@@ -11,27 +11,32 @@ from thinc.types import Floats1d, Ragged
 from ..structures import ArcLayout
 from ..structures.base import to_host
 from ..structures.rectangles import HeadRows, Rectangle, rectangles
+from .distances import N_BUCKETS, buckets_of_cells
 
 ROOT_SCALE = 0.5
 """About the standard deviation of what a maxout layer makes of normalised vectors."""
 
 
-def arc_scores(nI: int | None = None) -> Model[Ragged, Floats1d]:
+def arc_scores(nI: int | None = None, distances: bool = True) -> Model[Ragged, Floats1d]:
     """Score all arcs of every sentence: (N, nI) → (Σ n(n + 1),), in the layout of `ArcLayout`.
 
-        score(h → d) = u_hᵀ W v_d / √w + bᵀ u_h,   w = nI / 2
+        score(h → d) = u_hᵀ W v_d / √w + bᵀ u_h + D_kᵀ v_d / √w + c_k,   w = nI / 2
 
     The first half of a token's vector is u, its part as a head; the other half is v, its part as a
-    dependent. The root's u is a parameter. W and b begin as zeros. What is at arcs from a token to
-    itself means nothing, and its gradient is ignored. (Dozat and Manning, 2017, arXiv 1611.01734,
-    but for the scale: without it, a step of an optimiser changes the scores of wide layers a lot.)
+    dependent. The root's u is a parameter. k says on which side of d, and how far from it, h is
+    (`distances.py`); without `distances` the last two terms are left out. All but the root begins
+    as zeros. What is at arcs from a token to itself means nothing, and its gradient is ignored.
+    (Dozat and Manning, 2017, arXiv 1611.01734, but for the scale: without it, a step of an
+    optimiser changes the scores of wide layers a lot. Distances: after Qi et al., 2018, arXiv
+    1901.10457, who learn them from both words.)
     """
+    params = ["W", "b", "root", *(["distances", "distance_bias"] if distances else ())]
     return Model(
         "arc_scores",
         forward,
         init=init,
         dims={"nI": nI},
-        params={"W": None, "b": None, "root": None},
+        params=dict.fromkeys(params),
     )
 
 
@@ -61,6 +66,9 @@ def forward(
         scores = xp.empty(layout.n_cells, dtype=vectors.dtype)
         for rectangle, asked, answers in groups:
             rectangle.put_arcs(asked @ answers.swapaxes(1, 2), scores)
+    add_distance_gradients = None
+    if model.has_param("distances"):
+        add_distance_gradients = add_distances(model, layout, dependents, scores)
 
     def backprop(d_scores: Floats1d) -> Ragged:
         d_arcs: Any = d_scores.copy()
@@ -74,12 +82,38 @@ def forward(
         d_root: Any
         d_vectors[:, :half], d_root = rows.split(d_heads)
         d_vectors[:, half:] = d_queries @ W.T
+        if add_distance_gradients:
+            add_distance_gradients(d_arcs, d_vectors[:, half:])
         model.inc_grad("W", dependents.T @ d_queries * half**-0.5)
         model.inc_grad("b", d_queries.sum(axis=0))
         model.inc_grad("root", d_root)
         return Ragged(d_vectors, X.lengths)
 
     return scores, backprop
+
+
+def add_distances(
+    model: Model, layout: ArcLayout, dependents: Any, scores: Any
+) -> Callable[[Any, Any], None]:
+    """Add to scores (cells,) what dependents (N, w) make of distances; returns what adds to the
+    gradient of dependents, from that of the scores."""
+    xp = layout.xp
+    weights: Any = model.get_param("distances") * dependents.shape[1] ** -0.5
+    bias: Any = model.get_param("distance_bias")
+    by_bucket = dependents @ weights.T + bias
+    places = layout.spread(xp.arange(0, by_bucket.size, N_BUCKETS))
+    places += buckets_of_cells(layout)
+    scores += by_bucket.take(places)
+
+    def add_gradients(d_scores: Any, d_dependents: Any) -> None:
+        sums = xp.bincount(places, d_scores, minlength=by_bucket.size)
+        d_by_bucket = sums.reshape(by_bucket.shape).astype(scores.dtype, copy=False)
+        d_dependents += d_by_bucket @ weights
+        d_weights = d_by_bucket.T @ dependents * dependents.shape[1] ** -0.5
+        model.inc_grad("distances", d_weights)
+        model.inc_grad("distance_bias", d_by_bucket.sum(axis=0))
+
+    return add_gradients
 
 
 def init(model: Model[Ragged, Floats1d], X: Ragged | None = None, Y: Any = None) -> None:
@@ -90,6 +124,9 @@ def init(model: Model[Ragged, Floats1d], X: Ragged | None = None, Y: Any = None)
     model.set_param("W", model.ops.alloc2f(half, half))
     model.set_param("b", model.ops.alloc1f(half))
     model.set_param("root", random_root(model, half))
+    if "distances" in model.param_names:
+        model.set_param("distances", model.ops.alloc2f(N_BUCKETS, half))
+        model.set_param("distance_bias", model.ops.alloc1f(N_BUCKETS))
 
 
 def half_width(model: Model) -> int:

@@ -17,6 +17,7 @@ def build_biaffine_parser(
     projective: bool = False,
     arc_width: int = 128,
     relation_width: int = 64,
+    distances: bool = True,
     max_length: int = 200,
     sentences: Literal["set", "roots"] = "set",
     nO: int | None = None,
@@ -30,6 +31,8 @@ def build_biaffine_parser(
     projective: with structure = "tree", only trees whose arcs do not cross.
     arc_width, relation_width: widths of what represents a token as a head, and as a dependent, for
         the scores of arcs and of relations.
+    distances: score on which side of a dependent a head is, and how far away. A transformer may do
+        without.
     max_length: longer sentences are split.
     sentences: "set" for those that documents have when they come in, "roots" to find them: each
         root is one.
@@ -37,9 +40,9 @@ def build_biaffine_parser(
 
     The model has the references "tok2vec", "output_layer" (the relations) and "structure".
     """
-    relations = arc_relations(nO, 2 * relation_width)
+    relations = arc_relations(nO, 2 * relation_width, distances)
     arcs = arc_structure(
-        arc_scores(2 * arc_width),
+        arc_scores(2 * arc_width, distances),
         relations,
         structure=structure,
         projective=projective,

@@ -21,6 +21,7 @@ def build_second_order_parser(
     siblings: bool = True,
     grandparents: bool = True,
     iterations: int = 3,
+    distances: bool = True,
     max_length: int = 200,
     sentences: Literal["set", "roots"] = "set",
     nO: int | None = None,
@@ -44,9 +45,9 @@ def build_second_order_parser(
             "A parser of the second order needs siblings, grandparents or both; without them it is "
             "spacy-skd.BiaffineParser.v1."
         )
-    relations = arc_relations(nO, 2 * relation_width)
+    relations = arc_relations(nO, 2 * relation_width, distances)
     structure = arc_structure(
-        arc_scores(2 * arc_width),
+        arc_scores(2 * arc_width, distances),
         relations,
         siblings=trilinear(rank, 2 * factor_width, alike=True) if siblings else None,
         grandparents=trilinear(rank, 3 * factor_width) if grandparents else None,

@@ -7,14 +7,16 @@ import pytest
 from thinc.api import Adam, Ragged
 
 from spacy_skd.layers.arc_relations import BiaffineRelations, arc_relations
+from spacy_skd.layers.distances import ROOT
 from spacy_skd.structures import ArcLayout, RelationParts, Relations
 
 from .differences import central_differences
+from .test_distances import bucket
 
 LENGTHS = np.asarray([3, 0, 1, 5], dtype="int64")
 LAYOUT = ArcLayout(LENGTHS)
 HALF, N_LABELS = 3, 4
-NAMES = ["bilinear", "heads", "dependents", "b", "root"]
+NAMES = ["bilinear", "heads", "dependents", "b", "root", "distances"]
 # Not in order, one of them twice, many of one token, and the root among the heads.
 TOKENS = np.asarray([7, 0, 8, 8, 8, 3, 2, 0, 7, 8])
 HEADS = np.asarray([5, 2, 0, 1, 4, 0, 1, 2, 0, 2])
@@ -48,7 +50,8 @@ def chunks(request, monkeypatch):
 
 
 def expected_scores(layer, vectors, tokens, heads):
-    bilinear, of_heads, of_dependents, b, root = (layer.get_param(name) for name in NAMES)
+    values = [layer.get_param(name) for name in NAMES]
+    bilinear, of_heads, of_dependents, b, root, distances = values
     rows = []
     for token, head in zip(tokens, heads):
         first = token - LAYOUT.positions[token]
@@ -56,7 +59,8 @@ def expected_scores(layer, vectors, tokens, heads):
         v = vectors[token, HALF:]
         row = [v @ bilinear[:, r * HALF : (r + 1) * HALF] @ u for r in range(N_LABELS)]
         row = np.asarray(row) / HALF**0.5
-        rows.append(row + of_heads @ u + of_dependents @ v + b)
+        place = bucket(head - 1 - LAYOUT.positions[token]) if head else ROOT
+        rows.append(row + of_heads @ u + of_dependents @ v + b + distances[place])
     return np.asarray(rows)
 
 
@@ -153,6 +157,19 @@ def test_learns_to_score(vectors):
         backprop(RelationParts(TOKENS, HEADS, scores - wanted))
         layer.finish_update(optimizer)
     assert layer.predict(single).scores_at(TOKENS, HEADS) == pytest.approx(wanted, abs=0.1)
+
+
+def test_without_distances(layer, vectors):
+    plain = arc_relations(N_LABELS, 2 * HALF, distances=False)
+    plain.initialize()
+    for name in NAMES[:-1]:
+        plain.set_param(name, layer.get_param(name))
+    layer.set_param("distances", np.zeros_like(layer.get_param("distances")))
+    found, wanted = (each.begin_update(vectors) for each in (plain, layer))
+    scores = found[0].scores_at(TOKENS, HEADS)
+    np.testing.assert_allclose(scores, wanted[0].scores_at(TOKENS, HEADS))
+    d_vectors = [back(RelationParts(TOKENS, HEADS, scores)).dataXd for _, back in (found, wanted)]
+    np.testing.assert_allclose(*d_vectors)
 
 
 def test_saved_and_loaded(layer, vectors):

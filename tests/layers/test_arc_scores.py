@@ -5,14 +5,16 @@ import pytest
 from thinc.api import Adam, Ragged
 
 from spacy_skd.layers import arc_scores
+from spacy_skd.layers.distances import ROOT
 from spacy_skd.structures import ArcLayout
 
 from .differences import central_differences
+from .test_distances import bucket
 
 LENGTHS = np.asarray([3, 0, 1, 5, 4], dtype="int64")
 LAYOUT = ArcLayout(LENGTHS)
 HALF = 3
-NAMES = ["W", "b", "root"]
+NAMES = ["W", "b", "root", "distances", "distance_bias"]
 
 
 def randomized(layer, dtype="float64"):
@@ -43,7 +45,7 @@ def weights():
 
 
 def test_scores_follow_the_formula(layer, vectors):
-    W, b, root = (layer.get_param(name) for name in NAMES)
+    W, b, root, distances, bias = (layer.get_param(name) for name in NAMES)
     scores = LAYOUT.blocks(layer.predict(vectors))
     for block, of_sentence in zip(scores, np.split(vectors.dataXd, np.cumsum(LENGTHS)[:-1])):
         heads = [root, *of_sentence[:, :HALF]]
@@ -51,7 +53,21 @@ def test_scores_follow_the_formula(layer, vectors):
             for h, head in enumerate(heads):
                 if h != d + 1:
                     expected = head @ W.T @ dependent / HALF**0.5 + b @ head
+                    place = bucket(h - 1 - d) if h else ROOT
+                    expected += distances[place] @ dependent / HALF**0.5 + bias[place]
                     assert block[d, h] == pytest.approx(expected)
+
+
+def test_without_distances(layer, vectors):
+    plain = arc_scores(2 * HALF, distances=False)
+    plain.initialize()
+    for name in NAMES[:3]:
+        plain.set_param(name, layer.get_param(name))
+    assert set(plain.param_names) == set(NAMES[:3])
+    for name in NAMES[3:]:
+        layer.set_param(name, np.zeros_like(layer.get_param(name)))
+    real = np.delete(np.arange(LAYOUT.n_cells), LAYOUT.self_cells)
+    np.testing.assert_allclose(plain.predict(vectors)[real], layer.predict(vectors)[real])
 
 
 def test_gradients(layer, vectors, weights):
