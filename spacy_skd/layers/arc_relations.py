@@ -17,7 +17,6 @@ from ..structures.rectangles import HeadRows
 from .arc_scores import half_width, random_root
 from .distances import N_BUCKETS, buckets_of_arcs
 
-WEIGHTS = ("bilinear", "heads", "dependents", "b")
 CHUNK_ITEMS = 1 << 19
 """How many numbers are made at once of what tokens ask of heads."""
 
@@ -35,7 +34,8 @@ def arc_relations(
     `RelationParts`, None for none. (Dozat and Manning, 2017, arXiv 1611.01734; for the scale see
     `arc_scores`.)
     """
-    params = [*WEIGHTS, "root", *(["distances"] if distances else ())]
+    params = ["bilinear", "heads", "dependents", "b", "root"]
+    params += ["distances"] if distances else []
     return Model(
         "arc_relations",
         forward,
@@ -52,15 +52,12 @@ def forward(
     half = model.get_dim("nI") // 2
     layout = ArcLayout(to_host(X.lengths).astype(np.int64), model.ops.xp)
     rows = HeadRows(layout)
-    weights: Any = [model.get_param(name) for name in WEIGHTS]
-    distances: Any = model.get_param("distances") if model.has_param("distances") else None
+    weights: Any = {name: model.get_param(name) for name in model.param_names if name != "root"}
     root: Any = model.get_param("root")
     heads = rows.join(vectors[:, :half], root)
     # A copy: whoever keeps the relations keeps no more than they need.
     dependents = model.ops.xp.ascontiguousarray(vectors[:, half:])
-    relations = BiaffineRelations(
-        heads, dependents, Weights(*weights, distances=distances), layout, model.ops
-    )
+    relations = BiaffineRelations(heads, dependents, Weights(**weights), layout, model.ops)
 
     def backprop(d_relations: RelationParts | None) -> Ragged:
         if d_relations is None:

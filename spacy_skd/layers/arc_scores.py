@@ -30,7 +30,8 @@ def arc_scores(nI: int | None = None, distances: bool = True) -> Model[Ragged, F
     optimiser changes the scores of wide layers a lot. Distances: after Qi et al., 2018, arXiv
     1901.10457, who learn them from both words.)
     """
-    params = ["W", "b", "root", *(["distances", "distance_bias"] if distances else ())]
+    params = ["W", "b", "root"]
+    params += ["distances", "distance_bias"] if distances else []
     return Model(
         "arc_scores",
         forward,
