@@ -90,7 +90,7 @@ class TreeBench(Bench):
     config: ClassVar = CONFIGS / "student_parser.cfg"
     component: ClassVar = "parser"
     steps: ClassVar = trees.STEPS[CORPUS][1]
-    dropout: ClassVar = trees.DROPOUT["gold"]
+    dropout: ClassVar = trees.DROPOUT
     metrics: ClassVar = {"las": "dep_las", "uas": "dep_uas"}
 
     def recipe(self, run: Run) -> Recipe:
