@@ -17,6 +17,7 @@ from ..structures.rectangles import HeadRows
 from .arc_scores import half_width, random_root
 from .distances import N_BUCKETS, buckets_of_arcs
 
+WEIGHTS = ("bilinear", "heads", "dependents", "b")
 CHUNK_ITEMS = 1 << 19
 """How many numbers are made at once of what tokens ask of heads."""
 
@@ -34,8 +35,7 @@ def arc_relations(
     `RelationParts`, None for none. (Dozat and Manning, 2017, arXiv 1611.01734; for the scale see
     `arc_scores`.)
     """
-    params = ["bilinear", "heads", "dependents", "b", "root"]
-    params += ["distances"] if distances else []
+    params = [*WEIGHTS, "root", *(["distances"] if distances else ())]
     return Model(
         "arc_relations",
         forward,
@@ -52,7 +52,8 @@ def forward(
     half = model.get_dim("nI") // 2
     layout = ArcLayout(to_host(X.lengths).astype(np.int64), model.ops.xp)
     rows = HeadRows(layout)
-    weights: Any = {name: model.get_param(name) for name in model.param_names if name != "root"}
+    weights: Any = {name: model.get_param(name) for name in WEIGHTS}
+    weights["distances"] = model.maybe_get_param("distances")
     root: Any = model.get_param("root")
     heads = rows.join(vectors[:, :half], root)
     # A copy: whoever keeps the relations keeps no more than they need.
@@ -137,12 +138,13 @@ class BiaffineRelations:
         """
         xp, weights = self.ops.xp, self.weights
         scores: Any = xp.empty((len(tokens), self.n_labels), dtype=self.dependents.dtype)
+        buckets = self._buckets(tokens, heads)
         for chunk in self._chunks(tokens, heads):
             found = (self._questions(chunk) @ self._answers(chunk)[:, :, None])[:, :, 0]
             linear = self.dependents.take(chunk.tokens, axis=0) @ weights.dependents.T + weights.b
             found += chunk.spread(linear)
             if weights.distances is not None:
-                found += weights.distances.take(self._buckets(tokens, heads, chunk), axis=0)
+                found += weights.distances.take(buckets[chunk.arcs], axis=0)
             scores[chunk.arcs] = found
         return scores
 
@@ -151,6 +153,7 @@ class BiaffineRelations:
         xp, weights = self.ops.xp, self.weights
         d_heads, d_dependents = xp.zeros_like(self.heads), xp.zeros_like(self.dependents)
         d_weights = Weights(**{name: xp.zeros_like(w) for name, w in weights.given()})
+        buckets = self._buckets(d_scores.tokens, d_scores.heads)
         for chunk in self._chunks(d_scores.tokens, d_scores.heads):
             d_arcs = xp.asarray(d_scores.values, dtype=d_heads.dtype)[chunk.arcs]
             d_answers = (d_arcs[:, None] @ self._questions(chunk))[:, 0]
@@ -168,8 +171,7 @@ class BiaffineRelations:
             d_weights.dependents[...] += of_tokens.T @ vectors
             d_weights.b[...] += of_tokens.sum(axis=0)
             if d_weights.distances is not None:
-                buckets = self._buckets(d_scores.tokens, d_scores.heads, chunk)
-                self._add(d_weights.distances, buckets.astype(np.int32), d_arcs)
+                self._add(d_weights.distances, buckets[chunk.arcs], d_arcs)
         return d_heads, d_dependents, d_weights
 
     def select(self, sentences: Ints1d | Sequence[int]) -> BiaffineRelations:
@@ -220,10 +222,13 @@ class BiaffineRelations:
         asked += self.weights.heads.ravel()
         return chunk.spread(asked.reshape(-1, *self.weights.heads.shape))
 
-    def _buckets(self, tokens: Any, heads: Any, chunk: _Chunk) -> Any:
+    def _buckets(self, tokens: Any, heads: Any) -> Any:
+        """Of all arcs, if distances count."""
+        if self.weights.distances is None:
+            return None
         xp = self.ops.xp
-        tokens, heads = xp.asarray(tokens)[chunk.arcs], xp.asarray(heads)[chunk.arcs]
-        return buckets_of_arcs(self.layout, tokens, heads)
+        arcs = (xp.asarray(numbers, dtype=np.int64) for numbers in (tokens, heads))
+        return buckets_of_arcs(self.layout, *arcs).astype(np.int32, copy=False)
 
     def _answers(self, chunk: _Chunk) -> Any:
         return self.heads.take(chunk.heads, axis=0)

@@ -107,7 +107,9 @@ def add_distances(
     scores += by_bucket.take(places)
 
     def add_gradients(d_scores: Any, d_dependents: Any) -> None:
-        sums = xp.bincount(places, d_scores, minlength=by_bucket.size)
+        sums = d_scores  # of no arcs, which cupy cannot count
+        if sums.size:
+            sums = xp.bincount(places, d_scores, minlength=by_bucket.size)
         d_by_bucket = sums.reshape(by_bucket.shape).astype(scores.dtype, copy=False)
         d_dependents += d_by_bucket @ weights
         d_weights = d_by_bucket.T @ dependents * dependents.shape[1] ** -0.5

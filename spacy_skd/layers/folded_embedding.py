@@ -19,6 +19,8 @@ from thinc.types import Floats2d
 
 LAYERS = ("extract_features", "list2ragged", "with_array", "with_array", "ragged2list")
 """How the names of the layers begin that `spacy.MultiHashEmbed` is a chain of."""
+CHUNK = 2048
+"""Tokens at a time: what is made of them stays in the processor's cache."""
 FOLDED = "folded"  # the model's attribute; neither saved nor copied
 
 DocsToVectors = Model[list[Doc], list[Floats2d]]
@@ -31,7 +33,8 @@ def folded_embedding(embed: DocsToVectors) -> DocsToVectors:
     A row is multiplied when it is needed for the first time; in the end there are (rows of all
     tables, width * pieces) more floats. It starts anew when other arrays take the place of the
     weights (an update, averages, weights that are loaded), and does nothing between a pass that
-    trains and its update. So weights may not be changed in place in other ways than by training.
+    trains and its update. So weights may not be changed in place in other ways than by training,
+    and a prediction cannot be followed by a backward pass.
 
     Embeddings that are mixed with static vectors are returned as they are.
     """
@@ -53,20 +56,28 @@ def forward(
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], Any]]:
     folded: Folded = model.attrs[FOLDED]
     if is_train:
-        folded.leave_alone(model)
+        folded.await_update(model)
     table = folded.table_of(model) if isinstance(model.ops, NumpyOps) else None
     if table is None or not any(map(len, docs)):
         return chain_forward(model, docs, is_train)
     layers = folded.layers_of(model)
     features = layers.extract.predict(docs)
     tokens = np.concatenate(features) if len(features) > 1 else features[0]
-    sums: Any = model.ops.gather_add(table.rows, table.keys(tokens, layers))
+    parts = [tokens[start : start + CHUNK] for start in range(0, len(tokens), CHUNK)]
+    vectors = [_mixed(part, table, layers) for part in parts]
+    lengths: Any = np.fromiter(map(len, features), "i", len(features))
+    joined: Any = np.concatenate(vectors) if len(vectors) > 1 else vectors[0]
+    return model.ops.unflatten(joined, lengths), _no_backprop
+
+
+def _mixed(tokens: Any, table: Table, layers: Layers) -> Any:
+    """The vectors (N, width) of features (N, features)."""
+    ops = layers.maxout.ops
+    sums: Any = ops.gather_add(table.rows, table.keys(tokens, layers))
     bias: Any = layers.maxout.get_param("b")
     pieces = sums.reshape(len(tokens), *bias.shape)
     pieces += bias
-    vectors = layers.norm.predict(model.ops.maxout(pieces)[0])
-    lengths: Any = np.fromiter(map(len, features), "i", len(features))
-    return model.ops.unflatten(vectors, lengths), _no_backprop
+    return layers.norm.predict(ops.maxout(pieces)[0])
 
 
 def _no_backprop(d_vectors: list[Floats2d]) -> Any:
@@ -116,7 +127,7 @@ class Folded:
             self.table = found = Table(tables, mixer)
         return found
 
-    def leave_alone(self, model: DocsToVectors) -> None:
+    def await_update(self, model: DocsToVectors) -> None:
         """The weights will be updated, and their averages with them: in place, perhaps."""
         self.trained = self.layers_of(model).maxout.get_param("W")
         self.table = None
@@ -130,15 +141,18 @@ class Table:
 
     def __init__(self, tables: list[Any], mixer: Any) -> None:
         self.tables, self.mixer = tables, mixer
+        self.probe = mixer[:, 0, 0].copy()
         ends = np.cumsum([len(table) for table in tables])
         self.starts = [0, *ends[:-1].tolist()]
         n_out, n_pieces, _ = mixer.shape
         self.rows: Any = np.empty((ends[-1], n_out * n_pieces), dtype=mixer.dtype)
         self.is_known = np.zeros(ends[-1], dtype=bool)
-        self.is_complete = False
 
     def is_of(self, tables: list[Any], mixer: Any) -> bool:
-        return mixer is self.mixer and all(map(is_, tables, self.tables))
+        """The same arrays with the same content, as far as some of it tells: an optimiser changes
+        averages in place."""
+        is_same = mixer is self.mixer and all(map(is_, tables, self.tables))
+        return is_same and bool((mixer[:, 0, 0] == self.probe).all())
 
     def keys(self, tokens: Any, layers: Layers) -> Any:
         """(N, rows of a token) uint32 for features (N, features): rows that are known now."""
@@ -150,14 +164,16 @@ class Table:
             )
         ]
         keys: Any = np.hstack(found).astype("uint32", copy=False)
-        if not self.is_complete:
-            unknown = keys[~self.is_known[keys]]
-            if unknown.size:
-                self._multiply(np.unique(unknown))
+        unknown = keys[~self.is_known[keys]]
+        if unknown.size:
+            self._multiply(unknown)
         return keys
 
     def _multiply(self, keys: Any) -> None:
         """Row by row: then a row does not depend on which are multiplied with it."""
+        is_new = np.zeros(len(self.rows), dtype=bool)
+        is_new[keys] = True
+        keys = np.flatnonzero(is_new)
         bounds = np.searchsorted(keys, [*self.starts, len(self.rows)])
         width = 0
         for table, start, low, high in zip(self.tables, self.starts, bounds, bounds[1:]):
@@ -168,4 +184,3 @@ class Table:
             self.rows[own] = products[:, 0]
             width = columns.stop
         self.is_known[keys] = True
-        self.is_complete = bool(self.is_known.all())

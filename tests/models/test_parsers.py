@@ -351,3 +351,20 @@ def test_predicted_without_torch(tmp_path, model, kind):
         """
     done = run(code, str(tmp_path / "model"), kind)
     assert done.stdout.strip() == "predicted", done.stderr
+
+
+@pytest.mark.parametrize("name", ["heads", "second order"])
+def test_weights_from_before_there_were_distances(name, docs):
+    """They are read as those of a parser without distances, and learn."""
+    fix_random_seed(0)
+    before, now = (
+        KINDS[name][0](encoder(), nO=3, **options) for options in ({"distances": False}, {})
+    )
+    before.initialize()
+    now.from_bytes(before.to_bytes())
+    for found, wanted in zip(now.predict(docs).argmax(), before.predict(docs).argmax()):
+        assert found.tolist() == wanted.tolist()
+    structure, backprop = now.begin_update(docs)
+    relations = RelationParts(np.arange(2), np.zeros(2, dtype="int64"), np.ones((2, 3)))
+    backprop(ArcParts(np.ones_like(structure.scores), relations))
+    now.finish_update(Adam(0.01))

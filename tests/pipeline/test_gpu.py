@@ -38,6 +38,7 @@ RECURRENT = {
     "depth": 1,
     "embed_size": 200,
 }
+WINDOWS = {**TOK2VEC, "@architectures": "spacy-skd.HashEmbedCNN.v1"}
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
 STEPS = 20
 
@@ -99,7 +100,7 @@ KINDS = {
         "skd_ner", architecture("SpanBiaffine", loss="local", **SPANS), (("spans_key", "sc"),)
     ),
     "tagger, chain": Kind("skd_tagger", architecture("LinearChainCRF")),
-    "tagger, tokens": Kind("skd_tagger", architecture("MaxEnt")),
+    "tagger, tokens": Kind("skd_tagger", architecture("MaxEnt"), tok2vec=WINDOWS),
     "parser, heads": Kind("skd_parser", architecture("BiaffineParser", structure="heads")),
     "parser, tree": Kind("skd_parser", architecture("BiaffineParser", structure="tree")),
     "parser, projective": Kind(

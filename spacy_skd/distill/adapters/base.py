@@ -20,10 +20,10 @@ class CannotTeach(ValueError):
 
 def check_trained(component: Any) -> None:
     """Raise CannotTeach for a component with a model that has no weights yet, or no labels."""
-    weights = (
-        layer.has_param(name) for layer in component.model.walk() for name in layer.param_names
-    )
-    if not component.labels or not all(weights):
+    layers = (layer for layer in component.model.walk() if layer.param_names)
+    # Of an earlier version's layer, weights may be missing that it can do without.
+    has_weights = (any(map(layer.has_param, layer.param_names)) for layer in layers)
+    if not component.labels or not all(has_weights):
         raise CannotTeach("it has not been trained")
 
 
