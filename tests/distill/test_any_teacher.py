@@ -118,8 +118,8 @@ def test_trees_beside_gold_with_other_relations(tmp_path):
     teacher = stock_pipeline("parser")
     texts, gold = tmp_path / "texts.txt", tmp_path / "gold.spacy"
     texts.write_text("\n".join(TEXTS[:2]), encoding="utf8")
-    relations = ["nsubj", "root", "obl:rare"]
-    doc = Doc(teacher.vocab, words=["Eve", "sails", "nowhere"], heads=[1, 1, 1], deps=relations)
+    relations = ["obl:rare", "nsubj", "root"]
+    doc = Doc(teacher.vocab, words=["Nowhere", "Eve", "sails"], heads=[2, 2, 2], deps=relations)
     DocBin(docs=[doc]).to_disk(gold)
     annotate(teacher, [texts, gold], tmp_path / "store")
 
