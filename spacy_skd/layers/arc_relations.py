@@ -198,13 +198,17 @@ class BiaffineRelations:
             to_host(numbers).astype(np.int64, copy=False) for numbers in (tokens, heads)
         )
         rows = self.rows.of_arcs(tokens, heads)
+        size = max(1, CHUNK_ITEMS // max(1, self.weights.bilinear.shape[1]))
+        if 0 < len(tokens) <= size and (tokens[1:] > tokens[:-1]).all():
+            everything = slice(0, len(tokens))
+            yield _Chunk(everything, xp.asarray(rows.astype(np.int32)), xp.asarray(tokens), None)
+            return
         order = None
         if (tokens[1:] < tokens[:-1]).any():
             order = np.argsort(tokens, kind="stable")
             tokens, rows = tokens[order], rows[order]
         is_new = np.ones(len(tokens), dtype=bool)
         is_new[1:] = tokens[1:] != tokens[:-1]
-        size = max(1, CHUNK_ITEMS // max(1, self.weights.bilinear.shape[1]))
         for start in range(0, len(tokens), size):
             part = slice(start, start + size)
             new = is_new[part].copy()

@@ -43,7 +43,8 @@ def relation_scores(structure: ArcDistribution, heads: Ints1d, labels: Sequence[
 
     heads: (N,) head numbers within sentences.
     """
-    scores = to_host(structure.relation_log_probs(np.arange(len(heads)), heads)).copy()
+    relations: Any = structure.relations
+    scores = to_host(relations.scores_at(np.arange(len(heads)), heads)).copy()
     if ROOT in labels and len(labels) > 1:
         column = labels.index(ROOT)
         scores[heads != 0, column] = -np.inf

@@ -197,7 +197,9 @@ class Parser(StructuredPipe):
         """Write the best tree of each sentence."""
         docs = list(docs)
         answers = self.read(docs, scores)
-        ids = np.asarray([self.vocab.strings.add(one) for one in answers.labels], dtype=np.uint64)
+        ids = np.zeros(len(answers.labels), dtype=np.uint64)
+        for number in set(answers.relations.tolist()):
+            ids[number] = self.vocab.strings.add(answers.labels[number])
         names = ids[answers.relations]
         if answers.attached.any():
             names[answers.attached] = self.vocab.strings.add(SPACE_RELATION)
