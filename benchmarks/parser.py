@@ -69,6 +69,12 @@ GOLD = "gold"
 RAW_TEACHERS = ("heads",)  # whose students are trained with raw text, too
 RAW = " + raw"
 RAW_SENTENCES, RAW_WORDS = 15_000, range(4, 46)
+SUMMARY = [
+    ("heads", "teacher"),
+    (GOLD, STOCK),
+    *((setting, student) for student in ("heads", "labels") for setting in (GOLD, "heads" + RAW)),
+]
+"""The systems, by setting and kind, of the README's table."""
 TITLES = {"heads": "biaffine, heads", "tree": "biaffine, tree", "labels": "label parser"}
 
 
@@ -115,9 +121,7 @@ def main(
     bench.run_all([*taught, *students], jobs)
     if speed:
         write_speeds(bench, chosen, results.with_name(f"{results.stem}_speed.json"))
-    table = make_table(read_rows(results), results.with_name(f"{results.stem}_speed.json"))
-    results.with_suffix(".md").write_text(table, encoding="utf-8")
-    print(table)
+    print(write_tables(results))
 
 
 def settings_of(corpus: str, kinds: list[str], has_raw: bool) -> list[str]:
@@ -257,37 +261,50 @@ def decoding_share(model: Path, test: Path, rounds: int = 5) -> float:
     return median(decoding) / median(total)
 
 
-def make_table(rows: list[dict], speeds: Path) -> str:
-    """A table a treebank: LAS and UAS on test, words/s against spaCy's parser."""
-    measured = json.loads(speeds.read_text(encoding="utf-8")) if speeds.exists() else {}
+def write_tables(results: Path) -> str:
+    """A table a treebank, next to the results, which is returned, and a short one for the README."""
+    rows = read_rows(results)
+    path = results.with_name(f"{results.stem}_speed.json")
+    speeds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     lines = []
     for corpus in LANGUAGES:
         own = [row for row in rows if row["corpus"] == corpus]
-        if not own:
-            continue
-        lines += [
-            f"| {corpus} | LAS (dev) | UAS (dev) | words/s, × spaCy's parser | seeds |",
-            "| --- | ---: | ---: | ---: | ---: |",
-        ]
-        speed = measured.get(corpus, {})
-        for setting, system in sorted({(row["setting"], row["system"]) for row in own}, key=place):
-            found = [row for row in own if (row["setting"], row["system"]) == (setting, system)]
-            name = f"{setting} teacher" if system == "teacher" else system
-            ratio = f"{speed[name] / speed[STOCK]:.2f}" if {name, STOCK} <= speed.keys() else "–"
-            lines.append(
-                f"| {title(setting, system)} | {cell(found, 'las')} | {cell(found, 'uas')} | "
-                f"{ratio} | {len(found)} |"
-            )
+        systems = sorted({(row["setting"], row["system"]) for row in own}, key=place)
+        speed = speeds.get(corpus, {})
+        lines += table_of(corpus, own, systems, speed) if own else []
         shares = [
             f"{TITLES[name]} {share:.0%}" for name, share in speed.get("decoding", {}).items()
         ]
         if shares:
-            lines += [
-                "",
-                f"Search for the best tree, of the time of `nlp.pipe`: {', '.join(shares)}.",
-            ]
-        lines.append("")
-    return "\n".join(lines)
+            found = ", ".join(shares)
+            lines += [f"Search for the best tree, of the time of `nlp.pipe`: {found}.", ""]
+    table = "\n".join(lines)
+    results.with_suffix(".md").write_text(table, encoding="utf-8")
+    english = [row for row in rows if row["corpus"] == "en_ewt"]
+    summary = table_of("en_ewt", english, SUMMARY, speeds.get("en_ewt", {}))
+    summary_path = results.with_name(f"{results.stem}_summary.md")
+    summary_path.write_text("\n".join(summary), encoding="utf-8")
+    return table
+
+
+def table_of(
+    corpus: str, rows: list[dict], systems: Sequence[tuple[str, str]], speed: dict[str, float]
+) -> list[str]:
+    """LAS and UAS on test of the systems that have run, words/s against spaCy's parser."""
+    lines = [
+        f"| {corpus} | LAS (dev) | UAS (dev) | words/s, × spaCy's parser | seeds |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for setting, system in systems:
+        found = [row for row in rows if (row["setting"], row["system"]) == (setting, system)]
+        name = f"{setting} teacher" if system == "teacher" else system
+        ratio = f"{speed[name] / speed[STOCK]:.2f}" if {name, STOCK} <= speed.keys() else "–"
+        if found:
+            lines.append(
+                f"| {title(setting, system)} | {cell(found, 'las')} | {cell(found, 'uas')} | "
+                f"{ratio} | {len(found)} |"
+            )
+    return [*lines, ""]
 
 
 def place(system: tuple[str, str]) -> tuple[int, int]:
