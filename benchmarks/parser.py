@@ -262,7 +262,7 @@ def decoding_share(model: Path, test: Path, rounds: int = 5) -> float:
 
 
 def write_tables(results: Path) -> str:
-    """A table a treebank, next to the results, which is returned, and a short one for the README."""
+    """Write a table a treebank, which is returned, and a short one for the README."""
     rows = read_rows(results)
     path = results.with_name(f"{results.stem}_speed.json")
     speeds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
