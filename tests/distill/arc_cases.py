@@ -65,6 +65,7 @@ def random_case(teacher_kind, seed=91):
 
 
 def random_gold(rng, kind, missing=0.3):
+    """Gold trees with some heads and relations missing, (N, 2)."""
     annotation = NOTHING.copy()
     for low, length in zip(BOUNDS, LENGTHS):
         trees = outputs_of(random_arcs_of(kind, rng), length)

@@ -19,6 +19,7 @@ from spacy_skd.structures import (
     Token,
 )
 
+from .arc_cases import random_gold
 from .arc_structures import (
     BOUNDS,
     KINDS,
@@ -364,18 +365,6 @@ def test_projective_trees_are_trees_but_not_the_other_way_round():
 # --- gold annotation
 
 
-def random_gold(rng, missing, kind):
-    """Gold trees with some heads and relations missing."""
-    annotation = np.full((N_TOKENS, 2), -1)
-    for low, length in zip(BOUNDS, LENGTHS):
-        trees = outputs_of(random_arcs_of(kind, rng), length)
-        annotation[low : low + length, 0] = trees[rng.integers(len(trees))]
-    annotation[:, 1] = rng.integers(3, size=N_TOKENS)
-    annotation[rng.uniform(size=N_TOKENS) < missing, 0] = -1
-    annotation[rng.uniform(size=N_TOKENS) < missing, 1] = -1
-    return annotation
-
-
 def listed_gold(student, annotation, weights):
     """The log-weight of what agrees with the heads, and its expected arcs."""
     log_weight, arcs = 0.0, np.zeros(LAYOUT.n_cells)
@@ -398,7 +387,7 @@ def listed_gold(student, annotation, weights):
 def test_gold_trees(kind, missing):
     rng = np.random.default_rng(80)
     student, weights = random_arcs_of(kind, rng), rng.uniform(0.5, 1, size=len(LENGTHS))
-    annotation = random_gold(rng, missing, kind)
+    annotation = random_gold(rng, kind, missing)
     wanted_weight, arcs = listed_gold(student, annotation, weights)
     parts, log_weight = gold_parts(student, annotation, weights)
     assert log_weight == pytest.approx(wanted_weight, abs=1e-9)
@@ -413,7 +402,7 @@ def test_gold_trees(kind, missing):
 
 def test_missing_heads_of_independent_tokens_drop_out():
     rng = np.random.default_rng(81)
-    student, annotation = random_arcs_of("heads", rng), random_gold(rng, 0.4, "trees")
+    student, annotation = random_arcs_of("heads", rng), random_gold(rng, "trees", 0.4)
     parts, log_weight = gold_parts(student, annotation, ONES)
     unknown = np.repeat(annotation[:, 0] == -1, LAYOUT.widths)
     np.testing.assert_array_equal(parts.arcs[unknown], student.flat_marginals()[unknown])
@@ -497,7 +486,7 @@ def test_the_gold_gradient(kind):
     from spacy_skd.distill.objectives import gold_loss
 
     rng = np.random.default_rng(87)
-    scores, annotation = random_scores(rng), random_gold(rng, 0.3, kind)
+    scores, annotation = random_scores(rng), random_gold(rng, kind)
     weights = annotated_sentences(annotation, make(kind, scores)) * 1.0
     check_gradient(kind, scores, lambda student: gold_loss(student, annotation, weights))
 
