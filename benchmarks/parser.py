@@ -209,10 +209,9 @@ class ParserBench(Bench):
         if not is_teacher and "structure" in MODELS[kind]:
             model["structure"] = MODELS[kind]["structure"]
         else:
-            is_biaffine = "distances" in model and kind != "labels"
             config["components"]["parser"]["model"] = {
                 **MODELS[kind],
-                **({"distances": model["distances"]} if is_biaffine else {}),
+                **({"distances": model["distances"]} if "distances" in model else {}),
                 "nO": None,
                 "tok2vec": model["tok2vec"],
             }
