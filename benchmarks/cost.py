@@ -162,10 +162,15 @@ def import_rows(rounds: int) -> dict[str, float]:
         "import spacy_skd.pipeline.ner, spacy_skd.pipeline.tagger; "
         "print(time.process_time() - start)"
     )
-    seconds = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True).stdout)
-        for _ in tqdm(range(rounds), desc="import")
-    ]
+    # Compiled beforehand, as an installed package is.
+    with tempfile.TemporaryDirectory() as compiled:
+        env = os.environ | {"PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
+        command = [sys.executable, "-c", code]
+        subprocess.run(command, env=env, check=True, capture_output=True)
+        seconds = [
+            float(subprocess.run(command, env=env, check=True, capture_output=True).stdout)
+            for _ in tqdm(range(rounds), desc="import")
+        ]
     return {"importing the components after spaCy (CPU seconds)": median(seconds)}
 
 

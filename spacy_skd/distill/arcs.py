@@ -246,14 +246,17 @@ def _onto_labels(teacher: Arcs | Candidates, student: LabelTrees) -> Floats2d:
 
 def _meant_by(student: LabelTrees, arcs: RelationParts) -> tuple[Ints1d, Ints1d, Ints1d]:
     """Tokens, and labels that mean one of the arcs there; which arc it is, its row."""
-    layout, (code_of, heads) = student.layout, student.codes
+    layout, code_of, heads = student.layout, student.codes, student.heads
     arc_at = np.full(layout.n_cells + 1, -1, dtype=np.int32)
     arc_at[to_host(layout.cells(arcs.tokens, arcs.heads))] = np.arange(len(arcs.tokens))
     cells = np.where(heads < 0, layout.n_cells, heads + layout.row_starts[:, None])
     rows = arc_at.take(cells)
     tokens, codes = np.nonzero(rows >= 0)
     # All labels of each of these codes: labels in the order of their codes, and where each begins.
-    labels, counts = np.argsort(code_of, kind="stable"), np.bincount(code_of)
+    labels, counts = (
+        np.argsort(code_of, kind="stable"),
+        np.bincount(code_of, minlength=heads.shape[1]),
+    )
     sizes = counts[codes]
     firsts = (np.cumsum(counts) - counts)[codes] - (np.cumsum(sizes) - sizes)
     places = np.repeat(firsts, sizes) + np.arange(int(sizes.sum()))
@@ -291,7 +294,7 @@ def as_heads(labels: LabelTrees) -> HeadSelection:
     has all of it there is taken for a root with the relations of its labels.
     """
     layout = ArcLayout(labels.lengths)
-    probs, meant = to_host(labels.marginals()), labels.heads
+    probs, meant = to_host(labels.marginals()), labels.heads.take(labels.codes, axis=1)
     lost = np.where(meant >= 0, probs, 0).max(axis=1, initial=0) <= LEAST
     meant = np.where(lost[:, None], 0, meant)
     tokens, columns = np.nonzero((meant >= 0) & (probs > LEAST))

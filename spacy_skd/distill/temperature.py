@@ -59,6 +59,7 @@ def _tempered_labels(structure: LabelTrees, temperature: float) -> LabelTrees:
     return LabelTrees(
         structure.scores / temperature,
         heads=structure.heads,
+        codes=structure.codes,
         relations=structure.relations,
         relation_labels=structure.relation_labels,
         **_rest(structure),

@@ -65,6 +65,7 @@ def forward(
         lengths,
         labels or None,
         heads=meant_heads(labels, Words(lengths, tags), POS_IDS),
+        codes=meaning.code_of,
         relations=meaning.relation_of,
         relation_labels=meaning.relation_names,
     )

@@ -167,7 +167,8 @@ def _joint(structure: Any, heads: Ints1d, relations: Ints1d, labels: Sequence[st
     local = within_sentences(heads, to_host(structure.lengths))
     within = local != MISSING
     if isinstance(structure, LabelTrees):
-        meant = (structure.heads == local[:, None]) & (structure.relations == relations[:, None])
+        meant = (structure.heads == local[:, None]).take(structure.codes, axis=1)
+        meant &= structure.relations == relations[:, None]
         return np.where(meant & within[:, None], to_host(structure.marginals()), 0).sum(axis=1)
     tokens = np.arange(len(local))
     # Any arc that exists, in place of one that does not: what it gives is not used.

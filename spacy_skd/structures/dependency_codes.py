@@ -131,7 +131,8 @@ def label_columns(labels: tuple[str, ...]) -> LabelColumns:
 def meant_heads(
     labels: Sequence[str], words: Words, tag_ids: Mapping[str, int] | None = None
 ) -> np.ndarray:
-    """Which head number each label means at each token, (N, L) int32; −1: none in the sentence.
+    """Which head number each code of the labels means at each token, (N, C) int32; −1: none in the
+    sentence. The code of a label is its `LabelColumns.code_of`.
 
     tag_ids: ids of the tags that codes name.
     """
@@ -140,7 +141,7 @@ def meant_heads(
     for tag, rows, offsets in meaning.of_tags:
         number = (tag_ids or {}).get(tag) if tag else 0
         columns[rows] = NOWHERE if number is None else words.at(number, offsets)
-    return columns.T.take(meaning.code_of, axis=1)
+    return columns.T
 
 
 def labels_of_trees(

@@ -14,6 +14,7 @@ from .base import (
     Floats1d,
     Floats2d,
     Ints1d,
+    Ints2d,
     array_module,
     split_outputs,
     to_host,
@@ -31,8 +32,9 @@ class LabelTrees(Token):
     A `Token` in everything; in addition its labels can be read as trees.
 
     scores, lengths, labels, packing: as for `Token`.
-    heads: (N, L) the head number that each label means at each token; -1 where it means none, such
+    heads: (N, C) the head number that each code means at each token; -1 where it means none, such
         as a head outside the sentence.
+    codes: (L,) the code of each label, a column of `heads`; None: every label is its own code.
     relations: (L,) the relation of each label, an index into `relation_labels`.
 
     Strzyz, Vilares and Gómez-Rodríguez, 2019, arXiv 1902.10505. Raises what `Token` raises, and
@@ -45,13 +47,15 @@ class LabelTrees(Token):
         lengths: Ints1d | Sequence[int],
         labels: Sequence[str] | None = None,
         *,
-        heads: Floats2d,
+        heads: Ints2d,
+        codes: Ints1d | Sequence[int] | None = None,
         relations: Ints1d | Sequence[int],
         relation_labels: Sequence[str],
         packing: Packing | None = None,
     ) -> None:
         super().__init__(scores, lengths, labels, packing=packing)
         self.heads = to_host(heads)
+        self.codes = np.arange(self.n_labels) if codes is None else to_host(codes)
         self.relations = to_host(relations)
         self.relation_labels = tuple(relation_labels)
         self._check_meanings()
@@ -64,12 +68,11 @@ class LabelTrees(Token):
         xp, layout, dtype = array_module(self.scores), self.layout, self.scores.dtype
         if not self.scores.size:
             return xp.zeros(layout.n_cells, dtype=dtype)
-        code_of, heads = self.codes
-        of_code = np.zeros((self.n_labels, heads.shape[1]), dtype=dtype)
-        of_code[np.arange(self.n_labels), code_of] = 1
-        weights = self.marginals() @ xp.asarray(of_code)
+        of_code = np.zeros((self.n_labels, self.heads.shape[1]), dtype=dtype)
+        of_code[np.arange(self.n_labels), self.codes] = 1
+        weights = self._softmax[0] @ xp.asarray(of_code)
         nowhere = layout.n_cells
-        cells = np.where(heads < 0, nowhere, heads + layout.row_starts[:, None])
+        cells = np.where(self.heads < 0, nowhere, self.heads + layout.row_starts[:, None])
         sums = xp.bincount(
             xp.asarray(cells.ravel()), weights=weights.ravel(), minlength=nowhere + 1
         )
@@ -87,7 +90,7 @@ class LabelTrees(Token):
         """
         best = np.concatenate([*self.argmax(), np.zeros(0, dtype=np.int64)])
         tokens = np.arange(len(best))
-        heads = self.heads[tokens, best].astype(np.int64)
+        heads = self.heads[tokens, self.codes[best]].astype(np.int64)
         relations = self.relations[best].astype(np.int64)
         bad = np.flatnonzero(~is_tree(heads, self.lengths, single_root))
         if len(bad):
@@ -99,8 +102,8 @@ class LabelTrees(Token):
     def relations_of(self, heads: Ints1d) -> Ints1d:
         """The relation of each token's arc, (N,): that of the best label that means the arc, or
         else the likeliest one at the token. heads: (N,) head numbers."""
-        probabilities = to_host(self.marginals())
-        meant = np.where(self.heads == heads[:, None], probabilities, 0)
+        probabilities = to_host(self._softmax[0])
+        meant = probabilities * self._labels_of(self.heads == heads[:, None])
         best = meant.argmax(axis=1)
         relations = self.relations[best].astype(np.int64)
         lost = np.flatnonzero(meant[np.arange(len(best)), best] == 0)
@@ -122,28 +125,17 @@ class LabelTrees(Token):
         """Where arcs are in `arc_probabilities`."""
         return ArcLayout(self.lengths, array_module(self.scores))
 
-    def _like(self, tokens: Token, heads: Floats2d) -> LabelTrees:
+    def _like(self, tokens: Token, heads: Ints2d) -> LabelTrees:
         return LabelTrees(
             tokens.scores,
             tokens.lengths,
             tokens.labels,
             heads=heads,
+            codes=self.codes,
             relations=self.relations,
             relation_labels=self.relation_labels,
             packing=tokens.packing,
         )
-
-    @cached_property
-    def codes(self) -> tuple[Ints1d, Floats2d]:
-        """Labels that mean the same head at every token: the code of each label, (L,), and what
-        the C codes mean, (N, C)."""
-        # Labels are many, codes few. Sorted by their sums, equal columns are neighbours.
-        order = np.argsort(self.heads.sum(axis=0), kind="stable")
-        columns = self.heads.T[order]
-        is_new = np.append(True, (columns[1:] != columns[:-1]).any(axis=1))
-        code_of = np.empty(len(order), dtype=np.int64)
-        code_of[order] = np.cumsum(is_new) - 1
-        return code_of, columns[is_new].T
 
     def _repaired(self, single_root: bool) -> tuple[Ints1d, Ints1d]:
         """The best trees over the arc probabilities: heads and relations, both (N,)."""
@@ -156,7 +148,11 @@ class LabelTrees(Token):
 
     def _alike(self, tokens: Ints1d, heads: Ints1d) -> Bools2d:
         """Which labels mean a root at roots and no root at other tokens, (K, L)."""
-        return (self.heads[tokens] == 0) == (heads == 0)[:, None]
+        return self._labels_of((self.heads[tokens] == 0) == (heads == 0)[:, None])
+
+    def _labels_of(self, codes: Bools2d) -> Bools2d:
+        """The labels (K, L) that have one of the chosen codes, (K, C)."""
+        return codes.take(self.codes, axis=1)
 
     def _likeliest(self, probabilities: Floats2d, alike: Bools2d) -> Ints1d:
         """The likeliest relation by all labels of tokens, (K,); by those `alike` if there are."""
@@ -169,10 +165,21 @@ class LabelTrees(Token):
 
     def _check_meanings(self) -> None:
         heads, relations, n_relations = self.heads, self.relations, len(self.relation_labels)
-        if heads.shape != self.scores.shape:
+        if self.codes.shape != (self.n_labels,):
             raise ValueError(
-                f"heads should have the shape of the scores, {self.scores.shape}, but they have "
-                f"{heads.shape}"
+                f"codes should be one column of heads for each of the {self.n_labels} labels, but "
+                f"they have the shape {self.codes.shape}"
+            )
+        if self.codes.min(initial=0) < 0:
+            raise ValueError(
+                f"codes should be columns of heads, but they are from {self.codes.min()} to "
+                f"{self.codes.max()}"
+            )
+        n_codes = int(self.codes.max(initial=-1)) + 1
+        if heads.ndim != 2 or len(heads) != len(self.scores) or heads.shape[1] < n_codes:
+            raise ValueError(
+                f"heads should have a row for each of the {len(self.scores)} tokens and a column "
+                f"for each of the {n_codes} codes, but they have the shape {heads.shape}"
             )
         if relations.shape != (self.n_labels,):
             raise ValueError(

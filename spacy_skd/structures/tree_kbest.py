@@ -19,16 +19,14 @@ from itertools import count
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from .arborescence import best_trees
 from .arc_layout import ArcLayout
-from .base import Floats1d, Floats2d, Floats3d, Ints1d
+from .base import Floats1d, Floats2d, Floats3d, Ints1d, Ints2d
 from .projective_tree import MAXIMA, Charts, best_projective_trees
 from .tree_buckets import Bucket, tree_buckets
 
 Arc: TypeAlias = tuple[int, int]
-Ints2d: TypeAlias = npt.NDArray[np.int64]
 ScoredTrees: TypeAlias = list[tuple[Ints1d, float]]
 CELLS = 20_000
 

@@ -14,7 +14,7 @@ from spacy_skd.structures import (
     RelationParts,
     SpanningTree,
 )
-from spacy_skd.structures.dependency_codes import Words, meant_heads, split_label
+from spacy_skd.structures.dependency_codes import Words, label_columns, meant_heads, split_label
 from spacy_skd.structures.mean_field import MeanField
 from tests.structures.arc_brute_force import assignments, scored
 from tests.structures.trees import all_trees
@@ -82,6 +82,7 @@ def label_trees(scores, labels=LABELS):
         LENGTHS,
         labels,
         heads=meant_heads(labels, Words(np.asarray(LENGTHS))),
+        codes=label_columns(tuple(labels)).code_of,
         relations=[names.index(split_label(label)[1]) for label in labels],
         relation_labels=names,
     )

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from spacy_skd.structures.dependency_codes import Words, labels_of_trees, meant_heads, split_label
+from spacy_skd.structures.dependency_codes import (
+    Words,
+    label_columns,
+    labels_of_trees,
+    meant_heads,
+    split_label,
+)
 
 NOUN, VERB, DET = 3, 5, 7
 NAMES = {NOUN: "NOUN", VERB: "VERB", DET: "DET"}
@@ -48,8 +54,9 @@ def test_codes_lead_back_to_the_heads(with_tags):
     labels = labels_of_trees(heads, ["x"] * n_tokens, words, NAMES if with_tags else None)
     inventory = sorted(set(labels))
     meant = meant_heads(inventory, words, IDS)
-    assert meant.shape == (n_tokens, len(inventory))
-    found = meant[np.arange(n_tokens), [inventory.index(label) for label in labels]]
+    codes = label_columns(tuple(inventory)).code_of
+    assert meant.shape == (n_tokens, len(codes))
+    found = meant[np.arange(n_tokens), [codes[inventory.index(label)] for label in labels]]
     np.testing.assert_array_equal(found, heads)
 
 

@@ -5,12 +5,13 @@ from hypothesis import strategies as st
 
 from spacy_skd.structures import LabelTrees, SentenceError, Structure, Token, is_tree
 from spacy_skd.structures.base import to_host
-from spacy_skd.structures.dependency_codes import Words, meant_heads, split_label
+from spacy_skd.structures.dependency_codes import Words, label_columns, meant_heads, split_label
 
 from .arc_brute_force import scored, trees
 
 LABELS = ("0|ROOT", "-1|det", "+1|det", "+1|amod", "-2|obj", "+2|nsubj", "-1|obj", "+3|nsubj")
 NAMES = ("ROOT", "amod", "det", "nsubj", "obj")
+CODES = label_columns(LABELS).code_of
 RELATIONS = [NAMES.index(split_label(label)[1]) for label in LABELS]
 LENGTHS = [3, 0, 1, 4, 2]
 
@@ -25,6 +26,7 @@ def make(xp, scores, lengths=LENGTHS):
         lengths,
         LABELS,
         heads=meant_heads(LABELS, Words(np.array(lengths, dtype=int))),
+        codes=CODES,
         relations=RELATIONS,
         relation_labels=NAMES,
     )
@@ -79,7 +81,7 @@ def test_trees(xp, seed, single_root):
     for (probs, arcs), own, mine in zip(sentences(found), heads, relations):
         n = len(probs)
         assert own.dtype == mine.dtype == np.int64
-        meant = meant_heads(LABELS, Words(np.array([n])))
+        meant = meant_heads(LABELS, Words(np.array([n])))[:, CODES]
         best = probs.argmax(axis=1)
         greedy = meant[np.arange(n), best]
         assert is_tree([own], single_root=single_root)[0]
@@ -202,7 +204,10 @@ def test_float32_is_close_to_float64(rng):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"heads": np.zeros((3, 2), "i4")}, r"shape of the scores, \(3, 8\), but .* \(3, 2\)"),
+        ({"heads": np.zeros((3, 2), "i4")}, r"for each of the 8 codes, but .* \(3, 2\)"),
+        ({"heads": np.zeros((2, 8), "i4")}, r"for each of the 3 tokens .* \(2, 8\)"),
+        ({"codes": [0, 1]}, r"codes should be .* 8 labels, .* \(2,\)"),
+        ({"codes": [0, 1, 2, 3, 4, 5, 6, -1]}, "codes should be columns of heads, .* from -1"),
         ({"heads": np.full((3, 8), 4)}, "there are others, from 4 to 4"),
         ({"heads": np.full((3, 8), -2)}, "there are others, from -2 to -2"),
         ({"relations": [0]}, r"each of the 8 labels, .* \(1,\)"),
