@@ -8,6 +8,7 @@ from .chain_potentials import chain_potentials
 from .folded_embedding import folded_embedding
 from .label_trees import label_trees, tags_of
 from .labels import get_labels, set_labels
+from .lean import lean
 from .light_recurrence import light_recurrence
 from .lstm import two_way_lstm
 from .sentence_bounds import sentence_counts, sentence_lengths
@@ -26,6 +27,7 @@ __all__ = [
     "folded_embedding",
     "get_labels",
     "label_trees",
+    "lean",
     "light_recurrence",
     "sentence_counts",
     "sentence_lengths",

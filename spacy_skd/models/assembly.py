@@ -4,6 +4,8 @@ from spacy.tokens import Doc
 from thinc.api import Linear, Maxout, Model, chain, list2ragged, with_array
 from thinc.types import Floats2d
 
+from ..layers import lean
+
 HIDDEN_PIECES = 2
 
 
@@ -26,4 +28,4 @@ def token_model(
     model.set_ref("tok2vec", tok2vec)
     model.set_ref("output_layer", output_layer)
     model.set_ref("structure", structure)
-    return model
+    return lean(model)

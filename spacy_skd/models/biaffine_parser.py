@@ -6,7 +6,7 @@ from spacy.tokens import Doc
 from thinc.api import Maxout, Model, chain, with_array
 from thinc.types import Floats2d
 
-from ..layers import arc_relations, arc_scores, arc_structure, by_sentence
+from ..layers import arc_relations, arc_scores, arc_structure, by_sentence, lean
 from ..structures import ArcDistribution
 from .assembly import HIDDEN_PIECES
 
@@ -68,4 +68,4 @@ def parser_model(
     model.set_ref("tok2vec", tok2vec)
     model.set_ref("output_layer", relations)
     model.set_ref("structure", structure)
-    return model
+    return lean(model)

@@ -5,7 +5,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ..layers import folded_embedding
+from ..layers import folded_embedding, lean
 
 
 def build_multi_hash_embed(
@@ -30,10 +30,9 @@ def build_hash_embed_cnn(
     """Build `spacy.HashEmbedCNN.v2`, with the same settings, weights and results, but faster where
     it predicts on a CPU: a trained pipeline may change the one for the other in its config.cfg.
     """
-    return build_Tok2Vec_model(
-        build_word_embedding(width, embed_size, subword_features, bool(pretrained_vectors)),
-        MaxoutWindowEncoder(width, window_size, maxout_pieces, depth),
-    )
+    embed = build_word_embedding(width, embed_size, subword_features, bool(pretrained_vectors))
+    encode = MaxoutWindowEncoder(width, window_size, maxout_pieces, depth)
+    return lean(build_Tok2Vec_model(embed, encode))
 
 
 def build_word_embedding(

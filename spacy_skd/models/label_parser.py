@@ -6,7 +6,7 @@ from spacy.tokens import Doc
 from thinc.api import Linear, Maxout, Model, chain, with_array
 from thinc.types import Floats2d, Ragged
 
-from ..layers import by_sentence, label_trees
+from ..layers import by_sentence, label_trees, lean
 from ..structures import LabelTrees
 from .assembly import HIDDEN_PIECES
 
@@ -38,4 +38,4 @@ def build_label_parser(
     model.set_ref("tok2vec", tok2vec)
     model.set_ref("output_layer", output_layer)
     model.set_ref("structure", model)
-    return model
+    return lean(model)

@@ -8,7 +8,7 @@ from spacy.tokens import Doc
 from thinc.api import Maxout, Model, Ragged, chain, clone, residual, with_array, with_ragged
 from thinc.types import Floats2d
 
-from ..layers import light_recurrence, two_way_lstm
+from ..layers import lean, light_recurrence, two_way_lstm
 from .hash_embedding import build_word_embedding
 
 Vectors: TypeAlias = list[Floats2d]
@@ -66,7 +66,7 @@ def build_hash_embed_recurrent(
     encode = _over_documents(clone(layer, recurrent_depth), width)
     if depth:
         encode = chain(MaxoutWindowEncoder(width, window_size, maxout_pieces, depth), encode)
-    return build_Tok2Vec_model(embed, encode)
+    return lean(build_Tok2Vec_model(embed, encode))
 
 
 def _recurrent_layer(

@@ -6,7 +6,7 @@ from spacy.tokens import Doc
 from thinc.api import Maxout, Model, chain, list2ragged, with_array
 from thinc.types import Floats2d
 
-from ..layers import span_scores, span_structure
+from ..layers import lean, span_scores, span_structure
 from ..structures import FlatSpans, LocalSpans
 from .assembly import HIDDEN_PIECES
 
@@ -39,4 +39,4 @@ def build_span_biaffine(
     model.set_ref("tok2vec", tok2vec)
     model.set_ref("output_layer", output_layer)
     model.set_ref("structure", structure)
-    return model
+    return lean(model)

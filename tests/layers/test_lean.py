@@ -1,0 +1,71 @@
+"""Chains that keep nothing while they predict, against thinc's."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import spacy
+from thinc.api import Linear, Model, Relu, chain
+
+from spacy_skd.layers import lean
+
+N_TOKENS, WIDTH, DEPTH = 2000, 64, 8
+ARRAY = N_TOKENS * WIDTH * 4
+
+
+def layers() -> Model:
+    nested = [chain(Relu(WIDTH, WIDTH), Linear(WIDTH, WIDTH)) for _ in range(DEPTH)]
+    model = chain(*nested)
+    model.initialize()
+    return model
+
+
+@pytest.fixture
+def inputs(rng):
+    return rng.normal(size=(N_TOKENS, WIDTH)).astype("float32")
+
+
+def peak_of_prediction(model, inputs) -> int:
+    model.predict(inputs)
+    tracemalloc.start()
+    model.predict(inputs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_results_are_the_same_and_memory_is_not(inputs):
+    kept = layers()
+    forgetful = lean(kept.copy())
+    np.testing.assert_array_equal(kept.predict(inputs), forgetful.predict(inputs))
+    assert peak_of_prediction(kept, inputs) > 2 * DEPTH * ARRAY
+    assert peak_of_prediction(forgetful, inputs) < 5 * ARRAY
+    assert peak_of_prediction(forgetful.copy(), inputs) < 5 * ARRAY
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_gradients_are_the_same(inputs, is_train):
+    kept = layers()
+    forgetful = lean(kept.copy())
+    gradients = []
+    for model in (kept, forgetful):
+        outputs, backprop = model(inputs, is_train)
+        gradients.append(backprop(outputs))
+    np.testing.assert_array_equal(*gradients)
+    for ours, theirs in zip(forgetful.walk(), kept.walk()):
+        for name in theirs.grad_names:
+            np.testing.assert_array_equal(ours.get_grad(name), theirs.get_grad(name))
+
+
+@pytest.mark.parametrize("factory", ["skd_ner", "skd_tagger", "skd_parser"])
+def test_components_predict_lean(factory):
+    """All chains of a component's model, spaCy's encoder in it, too."""
+    nlp = spacy.blank("en")
+    stock = {"@architectures": "spacy.HashEmbedCNN.v2", "width": 8, "depth": 1, "embed_size": 20}
+    stock |= {"window_size": 1, "maxout_pieces": 2, "subword_features": True}
+    stock |= {"pretrained_vectors": None}
+    default = nlp.add_pipe(factory).model
+    config = nlp.get_pipe_config(factory)["model"] | {"tok2vec": stock}
+    for model in (default, nlp.add_pipe(factory, "stock", config={"model": config}).model):
+        names = {layer._func.__module__ for layer in model.walk()}
+        assert "spacy_skd.layers.lean" in names and "thinc.layers.chain" not in names
