@@ -25,6 +25,10 @@ def inputs(rng):
     return rng.normal(size=(N_TOKENS, WIDTH)).astype("float32")
 
 
+def same(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * abs(expected).max())
+
+
 def peak_of_prediction(model, inputs) -> int:
     model.predict(inputs)
     tracemalloc.start()
@@ -37,7 +41,7 @@ def peak_of_prediction(model, inputs) -> int:
 def test_results_are_the_same_and_memory_is_not(inputs):
     kept = layers()
     forgetful = lean(kept.copy())
-    np.testing.assert_allclose(kept.predict(inputs), forgetful.predict(inputs), atol=1e-4)
+    same(forgetful.predict(inputs), kept.predict(inputs))
     assert peak_of_prediction(kept, inputs) > 2 * DEPTH * ARRAY
     assert peak_of_prediction(forgetful, inputs) < 5 * ARRAY
     assert peak_of_prediction(forgetful.copy(), inputs) < 5 * ARRAY
@@ -52,13 +56,10 @@ def test_gradients_are_the_same(rng, inputs, is_train):
     for model in (kept, forgetful):
         _, backprop = model(inputs, is_train)
         gradients.append(backprop(d_outputs))
-    np.testing.assert_allclose(*gradients, atol=1e-4)
+    same(*gradients)
     for ours, theirs in zip(forgetful.walk(), kept.walk()):
         for name in theirs.grad_names:
-            expected = theirs.get_grad(name)
-            np.testing.assert_allclose(
-                ours.get_grad(name), expected, atol=1e-4 * abs(expected).max()
-            )
+            same(ours.get_grad(name), theirs.get_grad(name))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e4])
