@@ -1,38 +1,87 @@
-"""Does distillation calibrate? How far the confidences of entities can be trusted, before and after
-one temperature is fitted: teachers, students from gold alone and distilled students.
+"""Does distillation calibrate? How far confidences can be trusted, before and after one temperature
+is fitted: teachers, students from gold alone and distilled students.
 
-    python benchmarks/calibration.py --work /tmp/ner
+    python benchmarks/calibration.py --ner /tmp/ner --parser /tmp/parser --pipeline /tmp/pipeline
 
-Reads the models that benchmarks/ner.py has trained in the same work folder, and trains none: those
-that are missing are left out. Temperatures are fitted on dev; all figures are of test. Resumable:
-what has a line in the results is not measured again.
+Reads the models that benchmarks/ner.py, parser.py and pipeline.py have trained in these work
+folders, and trains none: those that are missing are left out. Temperatures are fitted on dev; all
+figures are of test. Resumable: what has a line in the results is not measured again.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import spacy
 import typer
 from ner import CORPORA
+from raw_sentences import RAW
 from spacy.tokens import Doc
 from tqdm import tqdm
-from training_runs import RESULTS, Run, finished, read_rows
+from training_runs import RESULTS, Run, read_rows
 
 from spacy_skd.calibration import calibrate
 from spacy_skd.calibration.plot import check_plotting, plot_reliability
 from spacy_skd.training.documents import read_annotated
 
-SYSTEMS = {
+ENTITIES = {
     "teacher": "teacher: transformer + CRF",
     "gold-crf": "student CRF, gold",
     "kd-crf": "student CRF, distilled (case 1a)",
     "kd-maxent": "student MaxEnt, distilled (case 2a)",
 }
-COMPONENT = "ner"
+PARSERS = {
+    ("heads", "teacher"): "teacher: transformer, independent heads",
+    ("gold", "heads"): "student, independent heads, gold",
+    ("heads" + RAW, "heads"): "student, independent heads, distilled",
+    ("gold", "tree"): "student, tree CRF, gold",
+    ("heads" + RAW, "tree"): "student, tree CRF, distilled",
+    ("gold", "labels"): "student, labels, gold",
+    ("heads" + RAW, "labels"): "student, labels, distilled",
+}
+PIPELINES = {
+    ("distilled", "teacher"): "teacher: one transformer",
+    ("distilled", "joint"): "one student, distilled",
+    ("distilled" + RAW, "joint"): "one student, distilled with raw text",
+}
+UNITS = {"ner": "entities", "parser": "arcs", "tagger": "tags", "morphologizer": "analyses"}
+"""What the components that are calibrated predict."""
+
+
+class Task(NamedTuple):
+    """The models of a benchmark.
+
+    corpora: folders of its work folder. systems: titles of the rows, by setting and system.
+    components: those that are calibrated.
+    """
+
+    corpora: Iterable[str]
+    systems: dict[tuple[str, str], str]
+    components: Sequence[str]
+
+    def runs(self, seeds: int) -> list[Run]:
+        """All that the benchmark may have trained."""
+        return [
+            Run(corpus, setting, system, seed)
+            for corpus in self.corpora
+            for setting, system in self.systems
+            for seed in range(1 if system == "teacher" else seeds)
+        ]
+
+
+def tasks(setting: str) -> dict[str, Task]:
+    """By the names of the benchmarks. setting: of the models for entities."""
+    entities = {(setting, system): title for system, title in ENTITIES.items()}
+    return {
+        "ner": Task(CORPORA, entities, ["ner"]),
+        "parser": Task(["en_ewt"], PARSERS, ["parser"]),
+        "pipeline": Task(["en_ewt"], PIPELINES, list(UNITS)),
+    }
+
+
 COLUMNS: dict[str, tuple[str, Callable[[dict], float]]] = {
     "T": ("temperature", lambda row: row["temperature"]),
     "right %": ("accuracy", lambda row: 100 * row["test"]["accuracy"]),
@@ -47,9 +96,17 @@ DIGITS = {"temperature": 2, "accuracy": 1, "confidence": 1}
 
 
 def main(
-    work: Annotated[Path, typer.Option(help="Work folder of benchmarks/ner.py", exists=True)],
+    ner: Annotated[Path | None, typer.Option(help="Work folder of ner.py", exists=True)] = None,
+    parser: Annotated[
+        Path | None, typer.Option(help="Work folder of parser.py", exists=True)
+    ] = None,
+    pipeline: Annotated[
+        Path | None, typer.Option(help="Work folder of pipeline.py", exists=True)
+    ] = None,
     corpora: Annotated[list[str] | None, typer.Option(help="Only these corpora")] = None,
-    setting: Annotated[str, typer.Option(help="full, or quarter of the training set")] = "full",
+    setting: Annotated[
+        str, typer.Option(help="Of entities: full, or quarter of the training set")
+    ] = "full",
     seeds: Annotated[int, typer.Option(help="Seeds of each student")] = 3,
     plots: Annotated[
         Path | None, typer.Option(help="Folder for reliability plots of the first seed")
@@ -59,42 +116,50 @@ def main(
     """Measure what is missing, then write the table next to the results."""
     if plots is not None:
         check_plotting()
-    runs = [
-        Run(corpus, setting, system, seed)
-        for corpus in corpora or CORPORA
-        for system in SYSTEMS
-        for seed in range(1 if system == "teacher" else seeds)
-    ]
-    missing = [run for run in runs if run not in finished(results)]
-    absent = [run.name for run in missing if not folder(work, run).exists()]
-    if absent:
-        print(f"Not trained, and left out: {', '.join(absent)}")
+    measured = {key(row) for row in read_rows(results)}
     results.parent.mkdir(parents=True, exist_ok=True)
-    for run in tqdm([run for run in missing if run.name not in absent], desc="models"):
-        row = calibrated(work, run, plots if run.seed == 0 else None)
-        with results.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(asdict(run) | row) + "\n")
+    for name, work in {"ner": ner, "parser": parser, "pipeline": pipeline}.items():
+        task = tasks(setting)[name]
+        runs = [run for run in task.runs(seeds) if run.corpus in (corpora or task.corpora)]
+        missing = [run for run in runs if (name, run) not in measured]
+        there = [run for run in missing if work and folder(work, run).exists()]
+        absent = [run.name for run in missing if run not in there]
+        if work and absent:
+            print(f"Not trained, and left out: {', '.join(absent)}")
+        for run in tqdm(there, desc=f"models of {name}", disable=not there):
+            rows = calibrated(work, run, task.components, plots if run.seed == 0 else None)
+            with results.open("a", encoding="utf-8") as lines:
+                for component, row in rows.items():
+                    labels = asdict(run) | {"task": name, "component": component}
+                    lines.write(json.dumps(labels | row) + "\n")
     table = make_table(read_rows(results))
     results.with_suffix(".md").write_text(table, encoding="utf-8")
     print(table)
 
 
+def key(row: dict) -> tuple[str, Run]:
+    """The task and the run of a line of results."""
+    return row.get("task", "ner"), Run(**{name: row[name] for name in Run.__annotations__})
+
+
 def folder(work: Path, run: Run) -> Path:
-    """The trained pipeline of a run of benchmarks/ner.py."""
+    """The trained pipeline of a run of a benchmark."""
     return work / run.corpus / run.name / "model-best"
 
 
-def calibrated(work: Path, run: Run, plots: Path | None) -> dict[str, Any]:
-    """All measures of a model."""
+def calibrated(
+    work: Path, run: Run, components: Sequence[str], plots: Path | None
+) -> dict[str, dict[str, Any]]:
+    """All measures of a model, by component."""
     nlp = spacy.load(folder(work, run))
 
     def gold(split: str) -> list[Doc]:
         return [doc for _, doc in read_annotated([work / run.corpus / f"{split}.spacy"], nlp.vocab)]
 
-    found = calibrate(nlp, gold("dev"), gold("test"), components=[COMPONENT]).calibrated
+    found = calibrate(nlp, gold("dev"), gold("test"), components=components).calibrated
     if plots is not None:
         plot_reliability({f"{run.name}-{name}": item for name, item in found.items()}, plots)
-    return found[COMPONENT].to_dict()
+    return {name: item.to_dict() for name, item in found.items()}
 
 
 def confidence(row: dict) -> float:
@@ -105,25 +170,42 @@ def confidence(row: dict) -> float:
 
 
 def make_table(rows: Sequence[dict]) -> str:
-    """Mean and standard deviation over seeds, by corpus, setting and system."""
+    """Mean and standard deviation over seeds, by task, component, corpus and system."""
     lines = []
-    groups = {(row["corpus"], row["setting"]) for row in rows}
-    for corpus, setting in sorted(groups):
-        own = [row for row in rows if (row["corpus"], row["setting"]) == (corpus, setting)]
-        lines += [
-            f"| {corpus}, {setting}: entities of test | " + " | ".join(COLUMNS) + " |",
-            "| --- |" + " ---: |" * len(COLUMNS),
-        ]
-        for system, title in SYSTEMS.items():
-            of_system = [row for row in own if row["system"] == system and row["test"]["judged"]]
-            if of_system:
-                cells = [
-                    cell([figure(row) for row in of_system], DIGITS.get(kind, 3))
-                    for kind, figure in COLUMNS.values()
+    settings = {row["setting"] for row in rows if row.get("task", "ner") == "ner"}
+    every = [("ner", tasks(setting)["ner"]) for setting in sorted(settings)]
+    for name, task in [*every, *((name, tasks("")[name]) for name in ("parser", "pipeline"))]:
+        for component in task.components:
+            for corpus in sorted(task.corpora):
+                own = [
+                    row
+                    for row in rows
+                    if (row.get("task", "ner"), row["corpus"]) == (name, corpus)
+                    and row.get("component", "ner") == component
+                    and (row["setting"], row["system"]) in task.systems
+                    and row.get("test", {}).get("judged")
                 ]
-                lines.append(f"| {title} | " + " | ".join(cells) + " |")
-        lines.append("")
+                if own:
+                    of = f"{corpus}, {own[0]['setting']}" if name == "ner" else f"{corpus}, {name}"
+                    lines += [*table_of(f"{of}: {UNITS[component]} of test", own, task), ""]
     return "\n".join(lines)
+
+
+def table_of(title: str, rows: Sequence[dict], task: Task) -> list[str]:
+    """A row a system."""
+    lines = [
+        f"| {title} | " + " | ".join(COLUMNS) + " |",
+        "| --- |" + " ---: |" * len(COLUMNS),
+    ]
+    for (setting, system), name in task.systems.items():
+        own = [row for row in rows if (row["setting"], row["system"]) == (setting, system)]
+        if own:
+            cells = [
+                cell([figure(row) for row in own], DIGITS.get(kind, 3))
+                for kind, figure in COLUMNS.values()
+            ]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def cell(values: Sequence[float], digits: int) -> str:

@@ -1,103 +1,67 @@
 """Many monolingual teachers, one multilingual student: what it takes from them, and languages that
 none of them knows.
 
-    python benchmarks/multilingual.py DATA --work /tmp/multilingual --jobs 2
+    OMP_NUM_THREADS=1 python benchmarks/multilingual.py DATA --work /tmp/multilingual --jobs 2 \
+        --speed --raw en=TEXT/en.txt --raw de=TEXT/de.txt --raw es=TEXT/es.txt --raw nl=TEXT/nl.txt
 
 DATA has ner/wikiann with a folder a language (train.iob, dev.iob, test.iob), and ud with a folder a
 treebank. Each sentence's targets are those of the teacher of its language. Languages are sampled by
-their share of the sentences: every pass reads each sentence once. Models are chosen on the first
-sentences of dev of all languages together; test is read once, at the end of a run. Resumable
-(training_runs.py).
+their share of the sentences: every pass reads each sentence once. Sentences of dev and test whose
+text is in the teachers' training data are left out. Treebanks are read with their own tokens.
+
+Models are chosen on the first sentences of dev of all languages together; test is read once, at the
+end of a run. With --raw for all languages of a task, one more student gets sentences without
+annotation. Runs come in the order in which they tell most: teachers, students of one seed, those of
+weak teachers, then the other task and the other seeds. Resumable (training_runs.py). Tried out in
+minutes with --limit 200 --steps 20 and results of their own (--results).
 """
 
 import json
-import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import spacy
+import srsly
 import typer
+from multilingual_tables import FULL, METHODS, OF_WEAK, RAW, SYSTEMS, WEAK, make_table
+from multilingual_tasks import TASKS, UNION, Task, task_of, write_corpora, write_raw
 from objectives import ARCHITECTURES, OBJECTIVES
-from spacy.tokens import DocBin
+from spacy.language import Language
+from spacy.training import Corpus
 from spacy.util import load_config
+from thinc.api import Model
 from training_runs import (
     CONFIGS,
     RESULTS,
     Bench,
     Recipe,
     Run,
-    cell,
     finished,
     pipe_speeds,
-    prepare,
     read_rows,
-    write_docs,
 )
 
 from spacy_skd.cli.compare import megabytes
 
-UNION = "all"  # folder of the sentences of all the teachers' languages
-N_DEV = 500  # sentences of each language on which students are chosen
 SEEDS = 2
-WIDE = {"width": 192, "embed_size": 10000}
-STEPS = {"transformer": 300, "teacher": 1500, "student": 2000}
-WEAKER = 10  # times fewer steps of weak teachers
-DROPOUT = {"gold": 0.3, "kd": 0.2}
-WEAK = ("structural", "posterior")
-"""What is learnt from teachers that are trained for a tenth of the time, too."""
-SYSTEMS = (
-    "gold",
-    "emission",
-    "top-K 10",
-    "top-WK 10",
-    "posterior",
-    "structural",
-    "posterior + top-WK 10",
-)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is learnt.
-
-    source: folder of the data, in which each corpus has its own. suffix: of its files. teachers:
-    the corpora that have a teacher, and their languages. others: those that nobody learns from.
-    transformer: the corpora whose teacher is one. component, factory: who learns. metric: spaCy's
-    name of the score. scale: what scores are multiplied by.
-    """
-
-    source: str
-    suffix: Literal["iob", "conllu"]
-    teachers: Mapping[str, str]
-    others: Mapping[str, str]
-    transformer: Sequence[str]
-    component: Literal["ner", "tagger"]
-    metric: str
-
-
-TASKS = {
-    "wikiann": Task(
-        "ner/wikiann",
-        "iob",
-        {"en": "en", "de": "de", "es": "es", "nl": "nl"},
-        {"fr": "fr", "pl": "pl"},
-        ["en"],
-        "ner",
-        "ents_f",
-    ),
-    "upos": Task(
-        "ud",
-        "conllu",
-        {"en_ewt": "en", "fr_sequoia": "fr", "nl_lassysmall": "nl"},
-        {},
-        [],
-        "tagger",
-        "pos_acc",
-    ),
+WIDE = {
+    "@architectures": "spacy-skd.HashEmbedRecurrent.v1",
+    "pretrained_vectors": False,
+    "width": 192,
+    "depth": 2,
+    "embed_size": 10000,
+    "window_size": 1,
+    "maxout_pieces": 3,
+    "subword_features": True,
+    "recurrence": "lstm",
 }
+"""The encoder of teachers without a transformer: another kind than the student's, and four times as
+many parameters."""
+STEPS = {"transformer": (300, 60), "teacher": (1500, 150), "student": (2000, 2000)}
+"""Of full and of weak teachers. The first 20 of a transformer are its warm-up."""
+DROPOUT = {"gold": 0.3, "kd": 0.2}
+FIRST = ("gold", "structural", METHODS[-1])  # of the students
 TAGGER: dict[str, Any] = {
     "factory": "skd_tagger",
     "attribute": "pos",
@@ -110,79 +74,98 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder for models and targets")],
     tasks: Annotated[list[str] | None, typer.Option(help="Only these tasks")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each student")] = SEEDS,
+    raw: Annotated[list[str] | None, typer.Option(help="LANG=FILE, text to learn from")] = None,
     jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each")] = 1,
     speed: Annotated[bool, typer.Option(help="Measure words/s and sizes of what has run")] = False,
+    limit: Annotated[int, typer.Option(help="Sentences of a split; 0 for all")] = 0,
+    steps: Annotated[int, typer.Option(help="Steps of every run; 0 for those reported")] = 0,
     results: Annotated[Path, typer.Option(help="Finished runs")] = RESULTS / "multilingual.jsonl",
 ) -> None:
     """Run what is missing, then write the tables next to the results."""
     chosen = tasks or list(TASKS)
+    if unknown := set(chosen) - TASKS.keys():
+        known = ", ".join(TASKS)
+        raise typer.BadParameter(f"There are the tasks {known}, not {', '.join(sorted(unknown))}.")
+    texts = texts_by_language(raw or [])
+    runs = []
     for name in chosen:
-        write_corpora(TASKS[name], data, work / name)
-    bench = MultilingualBench(work, results)
-    teachers = [
-        Run(f"{name}/{corpus}", setting, "teacher", 0)
-        for setting in ("full", "weak")
-        for name in chosen
-        for corpus in TASKS[name].teachers
-    ]
-    students = [
-        Run(f"{name}/{UNION}", setting, system, seed)
-        for seed in range(seeds)
-        for name in chosen
-        for setting, systems in (("full", SYSTEMS), ("weak", WEAK))
-        for system in systems
-    ]
-    bench.run_all([*teachers, *students], jobs)
+        task, folder = TASKS[name], folder_of(name, limit)
+        write_corpora(task, data, work / folder, limit)
+        has_raw = texts.keys() >= set(task.teachers.values())
+        if has_raw:
+            write_raw(task, texts, work / folder, limit)
+        runs += runs_of(task, folder, seeds, has_raw=has_raw)
+    bench = MultilingualBench(work, results, steps)
     costs = results.with_name(f"{results.stem}_speed.json")
-    if speed:
-        write_costs(bench, chosen, costs)
-    table = make_table(read_rows(results), costs)
-    results.with_suffix(".md").write_text(table, encoding="utf-8")
-    print(table)
+    folders = {folder_of(name, limit) for name in TASKS}
+    with bench.all_run(sorted(runs, key=lambda run: run.seed), jobs):
+        for name in chosen if speed else ():
+            write_costs(bench, name, folder_of(name, limit), costs)
+        rows = [row for row in read_rows(results) if row["corpus"].split("/")[0] in folders]
+        table = make_table(rows, costs, work)
+        results.with_suffix(".md").write_text(table, encoding="utf-8")
+        print(table)
 
 
-def write_corpora(task: Task, data: Path, folder: Path) -> None:
-    """Every corpus, and the union of those with a teacher, without what is in two of them."""
-    for corpus in (*task.teachers, *task.others):
-        prepare(data / task.source / corpus, folder / corpus, task.suffix)
-    union = folder / UNION
-    if (union / "train.spacy").exists():  # written last
-        return
-    union.mkdir(parents=True, exist_ok=True)
-    vocab = spacy.blank("xx").vocab
-    taken: set[str] = set()
-    train, dev = [], []
-    for corpus in task.teachers:
-        own = []
-        for doc in DocBin().from_disk(folder / corpus / "train.spacy").get_docs(vocab):
-            if doc.text not in taken:
-                taken.add(doc.text)
-                own.append(doc)
-        write_docs(own, union / f"{corpus}.spacy")
-        train += own
-        dev += list(DocBin().from_disk(folder / corpus / "dev.spacy").get_docs(vocab))[:N_DEV]
-    random.Random(0).shuffle(train)
-    write_docs(dev, union / "dev.spacy")
-    write_docs(train, union / "train.spacy")
+def folder_of(task: str, limit: int) -> str:
+    """The folder of a task's corpora, or of their first sentences."""
+    return f"{task}-{limit}" if limit else task
+
+
+def texts_by_language(items: Sequence[str]) -> dict[str, list[Path]]:
+    """The files of each language, from LANG=FILE. BadParameter for what is not of that form."""
+    texts: dict[str, list[Path]] = {}
+    for item in items:
+        lang, _, path = item.partition("=")
+        if not path or not Path(path).exists():
+            raise typer.BadParameter(f"'{item}' is not LANG=FILE with a file that there is.")
+        texts.setdefault(lang, []).append(Path(path))
+    return texts
+
+
+def runs_of(task: Task, folder: str, seeds: int, *, has_raw: bool) -> list[Run]:
+    """The runs of a task: teachers before those who learn from them, what tells most first."""
+    union = f"{folder}/{UNION}"
+    systems = [*FIRST, *(name for name in SYSTEMS if name not in (*FIRST, RAW))]
+    runs = [Run(f"{folder}/{corpus}", FULL, "teacher", 0) for corpus in task.teachers]
+    runs += [Run(union, FULL, system, 0) for system in systems]
+    runs += [Run(union, FULL, RAW, 0)] if has_raw else []
+    runs += [Run(f"{folder}/{corpus}", WEAK, "teacher", 0) for corpus in task.teachers]
+    runs += [Run(union, WEAK, system, 0) for system in OF_WEAK]
+    for seed in range(1, seeds):
+        runs += [Run(union, FULL, system, seed) for system in systems]
+        runs += [Run(union, WEAK, system, seed) for system in OF_WEAK]
+    return runs
 
 
 class MultilingualBench(Bench):
-    """The teachers and students of the tables."""
+    """The teachers and students of the tables.
+
+    steps: of every run; 0 for `STEPS`.
+    """
+
+    def __init__(self, work: Path, results: Path, steps: int = 0) -> None:
+        super().__init__(work, results)
+        self.steps = steps
 
     def recipe(self, run: Run) -> Recipe:
-        name, corpus = run.corpus.split("/")
-        task = TASKS[name]
+        corpus, task = run.corpus.split("/")[1], task_of(run.corpus)
         train = self.work / run.corpus / "train.spacy"
+        own_tokens = ("--corpora.dev.gold_preproc", "true") if task.own_tokens else ()
         if run.system == "teacher":
             kind = "transformer" if corpus in task.transformer else "teacher"
             config = self.write_config(run, task, kind, task.teachers[corpus])
-            steps = STEPS[kind] // (1 if run.setting == "full" else WEAKER)
-            return Recipe(config, train, steps)
+            return Recipe(config, train, self.steps_of(kind, run), options=own_tokens)
         config = self.write_config(run, task, "student", "xx")
         kind = "gold" if run.system == "gold" else "kd"
-        options = ("--training.dropout", DROPOUT[kind])
+        options = ("--training.dropout", DROPOUT[kind], *own_tokens)
         taught_on = () if kind == "gold" else (train,)
-        return Recipe(config, train, STEPS["student"], taught_on, options=options)
+        raw = self.work / run.corpus / "raw" if run.system == RAW else None
+        steps = self.steps_of("student", run)
+        return Recipe(config, train, steps, taught_on, raw, options)
+
+    def steps_of(self, kind: str, run: Run) -> int:
+        return self.steps or STEPS[kind][run.setting == WEAK]
 
     def write_config(self, run: Run, task: Task, kind: str, lang: str) -> Path:
         """A config of benchmarks/ner.py for another language, encoder, component or objective."""
@@ -192,126 +175,88 @@ class MultilingualBench(Bench):
         component = config["components"]["ner"]
         component["model"]["@architectures"] = ARCHITECTURES["CRF"]
         if kind == "teacher":
-            component["model"]["tok2vec"].update(WIDE)
+            component["model"]["tok2vec"] = WIDE
         if kind == "student":
-            component["objective"] = OBJECTIVES[run.system]
+            objective = "structural" if run.system == RAW else run.system
+            component["objective"] = OBJECTIVES[objective]
         if task.component == "tagger":
             del config["components"]["ner"], component["spans_key"]
             config["nlp"]["pipeline"][-1] = "tagger"
             config["components"]["tagger"] = component | TAGGER
-            config["training"]["score_weights"] = {"pos_acc": 1.0}
+            config["training"]["score_weights"] = {"pos_acc": 1.0, "tag_acc": None}
+        if task.labels is not None:
+            labels = self.work / run.corpus / "labels.json"
+            srsly.write_json(labels, list(task.labels))
+            reader = {"@readers": "spacy.read_labels.v1", "path": str(labels)}
+            config.setdefault("initialize", {})["components"] = {task.component: {"labels": reader}}
         path = self.work / run.corpus / f"{run.name}.cfg"
         config.to_disk(path)
         return path
 
     def targets(self, run: Run, sources: Sequence[Path]) -> list[Path]:
-        """A store of each teacher, with its language's part of the union."""
+        """A store of each teacher, with its language's part of the union, and one with its raw
+        sentences for those who read them."""
         name, corpus = run.corpus.split("/")
         if corpus != UNION:
             return super().targets(run, sources)
         folder = self.work / run.corpus
+        parts = {run.setting: folder} | ({"raw": folder / "raw"} if run.system == RAW else {})
         return [
             self.annotated(
                 Run(f"{name}/{teacher}", run.setting, "teacher", 0),
-                [folder / f"{teacher}.spacy"],
-                folder / f"targets-{run.setting}-{teacher}",
+                [texts / f"{teacher}.spacy"],
+                folder / f"targets-{part}-{teacher}",
             )
-            for teacher in TASKS[name].teachers
+            for part, texts in parts.items()
+            for teacher in task_of(run.corpus).teachers
         ]
 
     def scores(self, run: Run) -> dict[str, float]:
-        """The score of each corpus's test set, those that nobody has learnt from too."""
-        name, _ = run.corpus.split("/")
-        task = TASKS[name]
+        """The score on each corpus's test set, those that nobody has learnt from too, and how many
+        parameters the model has. Weak teachers are there for their own language alone."""
+        name, corpus = run.corpus.split("/")
+        task = task_of(run.corpus)
+        nlp = spacy.load(self.folder(run) / "model-best")
+        is_weak_teacher = (run.system, run.setting) == ("teacher", WEAK)
+        tests = [corpus] if is_weak_teacher else [*task.teachers, *task.others]
         scores = {"dev_f": self.on_dev(run)[task.metric]}
-        for corpus in (*task.teachers, *task.others):
-            found = self.evaluate(run, self.work / name / corpus / "test.spacy")
-            scores[f"test_f_{corpus}"] = found[task.metric]
-        return {score: round(100 * value, 2) for score, value in scores.items()}
+        for test in tests:
+            reader = Corpus(self.work / name / test / "test.spacy", gold_preproc=task.own_tokens)
+            scores[f"test_f_{test}"] = nlp.evaluate(list(reader(nlp)))[task.metric]
+        rounded = {score: round(100 * value, 2) for score, value in scores.items()}
+        return rounded | {"parameters": n_parameters(nlp)}
 
 
-def write_costs(bench: MultilingualBench, tasks: list[str], path: Path) -> None:
+def n_parameters(nlp: Language) -> int:
+    """How many numbers a pipeline has learnt, those of torch models too."""
+    models = [
+        pipe.model for _, pipe in nlp.pipeline if isinstance(getattr(pipe, "model", 0), Model)
+    ]  # type: ignore[attr-defined]
+    nodes = {node.id: node for model in models for node in model.walk()}
+    torch_models = [getattr(shim, "_model", None) for n in nodes.values() for shim in n.shims]
+    return sum(
+        node.get_param(name).size
+        for node in nodes.values()
+        for name in node.param_names
+        if node.has_param(name)
+    ) + sum(weights.numel() for m in torch_models if m is not None for weights in m.parameters())
+
+
+def write_costs(bench: MultilingualBench, name: str, folder: str, path: Path) -> None:
     """Words/s on each language of its teacher and of the student, and sizes on disk in MB."""
     costs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     done = finished(bench.results)
-    for name in tasks:
-        student = Run(f"{name}/{UNION}", "full", "structural", 0)
-        rows = {}
-        for corpus in TASKS[name].teachers:
-            teacher = Run(f"{name}/{corpus}", "full", "teacher", 0)
-            if {student, teacher} <= done:
-                models = {
-                    run.system: bench.folder(run) / "model-best" for run in (teacher, student)
-                }
-                speeds = pipe_speeds(models, bench.work / name / corpus / "test.spacy")
-                sizes = {system: megabytes(model) for system, model in models.items()}
-                rows[corpus] = {"words/s": speeds, "MB": sizes}
-        costs[name] = rows
+    student = Run(f"{folder}/{UNION}", FULL, "structural", 0)
+    rows = {}
+    for corpus in TASKS[name].teachers:
+        teacher = Run(f"{folder}/{corpus}", FULL, "teacher", 0)
+        if {student, teacher} <= done:
+            models = {run.system: bench.folder(run) / "model-best" for run in (teacher, student)}
+            speeds = pipe_speeds(models, bench.work / folder / corpus / "test.spacy")
+            sizes = {system: megabytes(model) for system, model in models.items()}
+            rows[corpus] = {"words/s": speeds, "MB": sizes}
+    costs[name] = rows
     path.write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
-
-
-def make_table(rows: list[dict], costs: Path) -> str:
-    """A table a task: systems down, corpora across, those that nobody has learnt from last."""
-    measured = json.loads(costs.read_text(encoding="utf-8")) if costs.exists() else {}
-    lines = []
-    for name, task in TASKS.items():
-        own = [row for row in rows if row["corpus"].startswith(f"{name}/")]
-        if not own:
-            continue
-        titles = [*task.teachers, "mean", *(f"{corpus} (not learnt)" for corpus in task.others)]
-        lines += [
-            f"| {name} | " + " | ".join(titles) + " | seeds |",
-            "| --- |" + " ---: |" * (len(titles) + 1),
-        ]
-        systems: dict[str, list[dict]] = {}
-        for setting, title in (("full", "teachers"), ("weak", "weak teachers")):
-            taught = [row for row in own if (row["system"], row["setting"]) == ("teacher", setting)]
-            if setting == "full":
-                systems |= {f"teacher, {corpus_of(row)}": [row] for row in taught}
-            if len(taught) == len(task.teachers):
-                scores = [f"test_f_{corpus_of(row)}" for row in taught]
-                together = {score: row[score] for score, row in zip(scores, taught)}
-                systems[f"{title}, each in its own language"] = [together]
-        for setting, title in (("full", ""), ("weak", ", weak teachers")):
-            for system in SYSTEMS:
-                found = [row for row in own if (row["system"], row["setting"]) == (system, setting)]
-                if found:
-                    systems[f"student, {system}{title}"] = found
-        for system, found in systems.items():
-            for row in found:
-                known = [row.get(f"test_f_{corpus}") for corpus in task.teachers]
-                if None not in known:
-                    row["test_f_mean"] = mean(known)
-                    if row.get("system") in SYSTEMS:
-                        row["dev_f_mean"] = row["dev_f"]
-            cells = [
-                cell([row for row in found if f"test_f_{column}" in row], f"f_{column}")
-                for column in (*task.teachers, "mean", *task.others)
-            ]
-            lines.append(f"| {system} | " + " | ".join(cells) + f" | {len(found)} |")
-        lines.append("")
-        if measured.get(name):
-            lines += [*cost_lines(measured[name]), ""]
-    return "\n".join(lines)
-
-
-def corpus_of(row: dict) -> str:
-    return row["corpus"].split("/")[1]
-
-
-def cost_lines(costs: Mapping[str, Any]) -> list[str]:
-    """The student against its teachers: words/s in each language, sizes."""
-    ratios = {
-        corpus: cost["words/s"]["structural"] / cost["words/s"]["teacher"]
-        for corpus, cost in costs.items()
-    }
-    teachers = sum(cost["MB"]["teacher"] for cost in costs.values())
-    student = mean(cost["MB"]["structural"] for cost in costs.values())
-    listed = ", ".join(f"{corpus} {ratio:.1f} ×" for corpus, ratio in ratios.items())
-    return [
-        f"Words/s of the student against the teacher: {listed}. On disk: student {student:.0f} MB, "
-        f"teachers {teachers:.0f} MB together."
-    ]
 
 
 if __name__ == "__main__":

@@ -6,25 +6,26 @@ spaCy's own parser.
 
 DATA has a folder for each treebank with train.conllu, dev.conllu and test.conllu (Universal
 Dependencies). Some students get further sentences of a language with the teacher's word alone: all
-of corpora, of plain text what is missing to 15,000. Every document is one sentence, for all
-systems.
-Models are chosen on dev; test is read once, at the end of a run. Resumable (training_runs.py).
+of corpora, of plain text what is missing to 15,000. Every document is one sentence with the
+treebank's tokens, for all systems. Models are chosen on dev; test is read once, at the end of a
+run. With --joined the best models also read the sentences of test ten to a document. Resumable
+(training_runs.py).
 Our transformers were trained and asked in bfloat16 (BFLOAT16=1).
 """
 
 import json
-import random
 import time
 from collections import deque
 from collections.abc import Sequence
-from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, ClassVar
 
 import spacy
 import typer
-from spacy.tokens import DocBin
+from raw_sentences import RAW, prepare_raw
+from spacy.tokens import Doc, DocBin
+from spacy.training import Example
 from spacy.util import load_config, minibatch
 from training_runs import (
     CONFIGS,
@@ -37,10 +38,8 @@ from training_runs import (
     pipe_speeds,
     prepare,
     read_rows,
-    write_docs,
 )
 
-from spacy_skd.cli.convert import read_corpus
 from spacy_skd.distill.copies import plain_copy
 
 LANGUAGES = {"en_ewt": "en", "fr_sequoia": "fr", "nl_lassysmall": "nl"}
@@ -67,14 +66,13 @@ STUDENTS = ("heads", "tree", "labels")
 STOCK = "spacy-parser"
 GOLD = "gold"
 RAW_TEACHERS = ("heads",)  # whose students are trained with raw text, too
-RAW = " + raw"
-RAW_SENTENCES, RAW_WORDS = 15_000, range(4, 46)
 SUMMARY = [
     ("heads", "teacher"),
     (GOLD, STOCK),
     *((setting, student) for student in ("heads", "labels") for setting in (GOLD, "heads" + RAW)),
 ]
 """The systems, by setting and kind, of the README's table."""
+JOINED = 10  # sentences of a longer document
 TITLES = {"heads": "biaffine, heads", "tree": "biaffine, tree", "labels": "label parser"}
 
 
@@ -88,6 +86,7 @@ def main(
     seeds: Annotated[int, typer.Option(help="At most so many seeds")] = 3,
     jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each")] = 1,
     speed: Annotated[bool, typer.Option(help="Measure words/s of what has run")] = False,
+    joined: Annotated[bool, typer.Option(help="Measure longer documents of what has run")] = False,
     results: Annotated[Path, typer.Option(help="Finished runs")] = RESULTS / "parser.jsonl",
 ) -> None:
     """Run what is missing, then write the tables next to the results."""
@@ -121,6 +120,8 @@ def main(
     bench.run_all([*taught, *students], jobs)
     if speed:
         write_speeds(bench, chosen, results.with_name(f"{results.stem}_speed.json"))
+    if joined:
+        write_joined(bench, chosen, results.with_name(f"{results.stem}_joined.json"))
     print(write_tables(results))
 
 
@@ -140,33 +141,10 @@ def seeds_of(corpus: str, setting: str) -> int:
     return SEEDS[corpus] if is_main else min(SEEDS[corpus], TEACHERS_SEEDS)
 
 
-def prepare_raw(lang: str, sources: list[Path], output: Path) -> None:
-    """Write sentences as documents without annotation: first of corpora, then of plain texts, which
-    have a paragraph a line."""
-    if output.exists():
-        return
-    nlp = spacy.blank(lang)
-    nlp.add_pipe("sentencizer")
-    texts = [path for path in sources if path.suffix == ".txt"]
-    corpora = [path for path in sources if path.suffix != ".txt"]
-    annotated = chain.from_iterable(read_corpus(path, nlp) for path in corpora)
-    paragraphs = [
-        line
-        for path in texts
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line.strip()
-    ]
-    random.Random(0).shuffle(paragraphs)
-    sentences = (sentence.as_doc() for doc in nlp.pipe(paragraphs) for sentence in doc.sents)
-    docs = (
-        plain_copy(doc, nlp.vocab) for doc in chain(annotated, sentences) if len(doc) in RAW_WORDS
-    )
-    write_docs(islice(docs, RAW_SENTENCES), output)
-
-
 class ParserBench(Bench):
     """The systems of the table."""
 
+    gold_tokens: ClassVar[bool] = True
     metrics: ClassVar = {"las": "dep_las", "uas": "dep_uas"}
 
     def recipe(self, run: Run) -> Recipe:
@@ -260,11 +238,45 @@ def decoding_share(model: Path, test: Path, rounds: int = 5) -> float:
     return median(decoding) / median(total)
 
 
+def write_joined(bench: ParserBench, corpora: list[str], path: Path) -> None:
+    """LAS and UAS on test of the summary's systems, each seed's, with ten sentences a document."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for corpus in corpora:
+        test = bench.work / corpus / "test.spacy"
+        runs = [run for run in finished(bench.results) if run.corpus == corpus]
+        found[corpus] = {
+            f"{setting}: {system}": [
+                joined_scores(bench.folder(run) / "model-best", test)
+                for run in sorted(runs, key=lambda run: run.seed)
+                if (run.setting, run.system) == (setting, system)
+            ]
+            for setting, system in SUMMARY
+            if system != "teacher"
+        }
+    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def joined_scores(model: Path, test: Path) -> dict[str, float]:
+    """A pipeline's scores on documents of ten sentences, whose tokens and boundaries are given."""
+    nlp = spacy.load(model)
+    examples = []
+    for sentences in minibatch(DocBin().from_disk(test).get_docs(nlp.vocab), JOINED):
+        reference = Doc.from_docs(sentences)
+        predicted = plain_copy(reference, nlp.vocab)
+        for token in reference:
+            predicted[token.i].is_sent_start = token.is_sent_start
+        examples.append(Example(predicted, reference))
+    scores = nlp.evaluate(examples)
+    return {name: round(100 * scores[key], 2) for name, key in ParserBench.metrics.items()}
+
+
 def write_tables(results: Path) -> str:
     """Write a table a treebank, which is returned, and a short one for the README."""
     rows = read_rows(results)
     path = results.with_name(f"{results.stem}_speed.json")
     speeds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path = results.with_name(f"{results.stem}_joined.json")
+    joined = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     lines = []
     for corpus in LANGUAGES:
         own = [row for row in rows if row["corpus"] == corpus]
@@ -277,6 +289,7 @@ def write_tables(results: Path) -> str:
         if shares:
             found = ", ".join(shares)
             lines += [f"Search for the best tree, of the time of `nlp.pipe`: {found}.", ""]
+        lines += joined_table(corpus, joined.get(corpus, {}))
     table = "\n".join(lines)
     results.with_suffix(".md").write_text(table, encoding="utf-8")
     english = [row for row in rows if row["corpus"] == "en_ewt"]
@@ -304,6 +317,20 @@ def table_of(
                 f"{ratio} | {len(found)} |"
             )
     return [*lines, ""]
+
+
+def joined_table(corpus: str, scores: dict[str, list[dict[str, float]]]) -> list[str]:
+    """LAS and UAS on documents of ten sentences, mean ± standard deviation over seeds."""
+    lines = [
+        f"| {corpus}, {JOINED} sentences a document | LAS | UAS | seeds |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for setting, system in SUMMARY:
+        if found := scores.get(f"{setting}: {system}"):
+            rows = [{f"test_{name}": score for name, score in row.items()} for row in found]
+            cells = " | ".join(cell(rows, name) for name in ("las", "uas"))
+            lines.append(f"| {title(setting, system)} | {cells} | {len(rows)} |")
+    return [*lines, ""] if lines[2:] else []
 
 
 def place(system: tuple[str, str]) -> tuple[int, int]:

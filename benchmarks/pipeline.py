@@ -1,27 +1,31 @@
 """A whole pipeline of tags, morphology, trees and entities: one teacher, the student of all tasks,
 a student for each task, spaCy's own components.
 
-    OMP_NUM_THREADS=1 python benchmarks/pipeline.py DATA --work /tmp/pipeline --jobs 2 --speed
+    OMP_NUM_THREADS=1 BFLOAT16=1 python benchmarks/pipeline.py DATA --work /tmp/pipeline --jobs 2 \
+        --speed --raw TEXT/en.txt --raw wnut17/train.iob
 
 DATA has ud/en_ewt/*.conllu and ner/en_ewt/*.iob, the same sentences with trees and with entities.
-Every document is one sentence, for all systems. Models are chosen on dev; test is read once, at the
-end of a run. Resumable (training_runs.py). Tried out in minutes with --limit 100 --steps 10 and
-results of their own (--results).
+Every document is one sentence with the corpus's own tokens, for all systems. With --raw, students
+get further sentences with the teacher's word alone: all of corpora, of plain text what is missing
+to 15,000. Models are chosen on dev; test is read once, at the end of a run. Resumable
+(training_runs.py). Tried out in minutes with --limit 100 --steps 10 and results of their own
+(--results). The transformer is trained and asked in bfloat16 (BFLOAT16=1).
 """
 
 import json
 import time
-from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import mean, median
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import spacy
 import typer
+from raw_sentences import RAW, prepare_raw
 from spacy.language import Language
-from spacy.tokens import Doc, DocBin, Span
+from spacy.tokens import DocBin
 from spacy.util import load_config
 from training_runs import (
     CONFIGS,
@@ -39,6 +43,7 @@ from training_runs import (
 from spacy_skd.cli.compare import megabytes
 from spacy_skd.cli.convert import read_corpus
 from spacy_skd.distill.copies import plain_copy
+from spacy_skd.training.join_entities import Joined, join_entities
 
 CORPUS = "en_ewt"
 STOCK_CONFIG = Path(__file__).parent / "spacy_pipeline.cfg"
@@ -49,20 +54,27 @@ GOLD = "gold"
 # The component of each task and the scores that tell how well it is done.
 TASKS = {
     "tagger": ("tag_acc",),
-    "morphologizer": ("morph_acc",),
+    "morphologizer": ("pos_acc", "morph_acc"),
     "parser": ("dep_las", "dep_uas"),
     "ner": ("ents_f",),
 }
 SCORES = [score for scores in TASKS.values() for score in scores]
-TEACHER, JOINT = "teacher", "joint"
+TEACHER, JOINT, SEPARATE = "teacher", "joint", "separate"
 STOCK, SAME = "spacy", "spacy-same-encoder"
 TITLES = {
     TEACHER: "teacher: one transformer",
     JOINT: "one student, distilled at once",
-    "separate": "a student for each task, distilled apart",
+    SEPARATE: "a student for each task, distilled apart",
     SAME: "spaCy's components on the student's encoder, gold",
     STOCK: "spaCy's components on its usual encoder, gold",
 }
+ROWS = [
+    (SETTING, TEACHER),
+    *((setting, system) for system in (JOINT, SEPARATE) for setting in (SETTING + RAW, SETTING)),
+    (GOLD, SAME),
+    (GOLD, STOCK),
+]
+"""The rows of the table, by setting and system."""
 MOST_LOST = 0.5  # points that the joint student may lose to the student of one task
 FASTER = 1.5  # than spaCy's components on the same encoder
 
@@ -72,6 +84,7 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder for models and targets")],
     seeds: Annotated[int, typer.Option(help="Seeds of each student")] = 3,
     only: Annotated[str, typer.Option(help="Only systems with this in their name")] = "",
+    raw: Annotated[list[Path] | None, typer.Option(help="More text", exists=True)] = None,
     jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each")] = 1,
     speed: Annotated[bool, typer.Option(help="Measure speed and size of what has run")] = False,
     limit: Annotated[int, typer.Option(help="Sentences of a split; 0 for all")] = 0,
@@ -82,28 +95,29 @@ def main(
     corpus = f"{CORPUS}-{limit}" if limit else CORPUS
     folder = work / corpus
     prepare_joined(data, folder, limit)
+    if raw:
+        prepare_raw("en", raw, folder / "raw.spacy")
+    setting = SETTING + RAW if raw else SETTING
     bench = PipelineBench(work, results, steps)
+    # Those that need no teacher first: they run while it is trained.
+    kinds = [(GOLD, (SAME, STOCK)), (setting, (JOINT, *TASKS))]
     students = [
-        Run(corpus, GOLD if system in (STOCK, SAME) else SETTING, system, seed)
+        Run(corpus, setting, system, seed)
+        for setting, systems in kinds
         for seed in range(seeds)
-        for system in (JOINT, SAME, STOCK, *TASKS)
+        for system in systems
         if only in system
     ]
-    bench.run_all([Run(corpus, SETTING, TEACHER, 0), *students], jobs)
-    measured = results.with_name(f"{results.stem}_speed.json")
-    if speed:
-        write_speeds(bench, corpus, measured)
-    rows = [row for row in read_rows(results) if row["corpus"] == corpus]
-    speeds = json.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
-    counts = json.loads((folder / "joined.json").read_text(encoding="utf-8"))
-    table = "\n".join([*make_table(rows, speeds), "", *remarks(rows, speeds, counts), ""])
-    results.with_suffix(".md").write_text(table, encoding="utf-8")
-    print(table)
+    with bench.all_run([Run(corpus, SETTING, TEACHER, 0), *students], jobs):
+        measured = results.with_name(f"{results.stem}_speed.json")
+        if speed:
+            write_speeds(bench, corpus, measured)
+        print(write_table(corpus, results, measured, folder / "joined.json"))
 
 
 def prepare_joined(data: Path, folder: Path, limit: int = 0) -> None:
-    """Write the sentences that the treebank and the corpus of entities share, with both
-    annotations, and how many there are (joined.json)."""
+    """Write the sentences of the treebank with the entities of the same sentences, and how many
+    there are, with and without (joined.json)."""
     if (folder / "joined.json").exists():  # written last
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,30 +125,12 @@ def prepare_joined(data: Path, folder: Path, limit: int = 0) -> None:
     counts = {}
     for split in SPLITS:
         trees = read_corpus(data / "ud" / CORPUS / f"{split}.conllu", nlp)
-        entities = list(read_corpus(data / "ner" / CORPUS / f"{split}.iob", nlp))
-        sentences = list(islice(trees, limit or None))
-        docs = joined(sentences, entities)
+        entities = read_corpus(data / "ner" / CORPUS / f"{split}.iob", nlp)
+        joined = Joined()
+        docs = join_entities(islice(trees, limit or None), entities, joined)
         write_docs(docs, folder / f"{split}.spacy")
-        counts[split] = {"sentences": len(docs), "left out": len(sentences) - len(docs)}
+        counts[split] = {"sentences": joined.n_docs, "without entities": joined.n_without}
     (folder / "joined.json").write_text(json.dumps(counts) + "\n", encoding="utf-8")
-
-
-def joined(trees: list[Doc], entities: list[Doc]) -> list[Doc]:
-    """The documents with trees that have the same words as one with entities, with its entities."""
-    found: dict[tuple[str, ...], deque[Doc]] = defaultdict(deque)
-    for doc in entities:
-        found[words_of(doc)].append(doc)
-    docs = []
-    for doc in trees:
-        if same := found[words_of(doc)]:
-            names = same.popleft().ents
-            doc.set_ents([Span(doc, name.start, name.end, name.label_) for name in names])
-            docs.append(doc)
-    return docs
-
-
-def words_of(doc: Doc) -> tuple[str, ...]:
-    return tuple(token.text for token in doc)
 
 
 class PipelineBench(Bench):
@@ -142,6 +138,8 @@ class PipelineBench(Bench):
 
     steps: of every run; 0 for `STEPS`.
     """
+
+    gold_tokens: ClassVar[bool] = True
 
     def __init__(self, work: Path, results: Path, steps: int = 0) -> None:
         super().__init__(work, results)
@@ -159,7 +157,15 @@ class PipelineBench(Bench):
         config = CONFIGS / "student_pipeline.cfg"
         if run.system in TASKS:
             config = self.write_config(run)
-        return Recipe(config, train, steps, taught_on=(train,))
+        raw = self.work / run.corpus / "raw.spacy" if run.setting.endswith(RAW) else None
+        return Recipe(config, train, steps, (train, raw) if raw else (train,), raw)
+
+    def teacher_of(self, run: Run) -> Run:
+        return Run(run.corpus, SETTING, TEACHER, 0)
+
+    def targets(self, run: Run, sources: Sequence[Path]) -> list[Path]:
+        store = self.work / run.corpus / "targets"
+        return [self.annotated(self.teacher_of(run), sources, store)]
 
     def write_stock_config(self, run: Run) -> Path:
         """spaCy's components on the student's encoder."""
@@ -229,10 +235,21 @@ def component_shares(nlp: Language, test: Path, rounds: int = 5) -> dict[str, fl
     return {name: median(times) / whole for name, times in seconds.items()}
 
 
-def rows_of(rows: list[dict], system: str, score: str) -> list[dict]:
-    """The runs that say how well a system does a task; "separate" is the student of the task."""
+def write_table(corpus: str, results: Path, measured: Path, joined: Path) -> str:
+    """Write the table of what has finished, which is returned."""
+    rows = [row for row in read_rows(results) if row["corpus"] == corpus]
+    speeds = json.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
+    counts = json.loads(joined.read_text(encoding="utf-8"))
+    table = "\n".join([*make_table(rows, speeds), "", *remarks(rows, speeds, counts), ""])
+    results.with_suffix(".md").write_text(table, encoding="utf-8")
+    return table
+
+
+def rows_of(rows: list[dict], setting: str, system: str, score: str) -> list[dict]:
+    """The runs that say how well a system does a task; `SEPARATE` is the student of the task."""
     task = next(task for task, scores in TASKS.items() if score in scores)
-    return [row for row in rows if row["system"] == (task if system == "separate" else system)]
+    name = task if system == SEPARATE else system
+    return [row for row in rows if (row["setting"], row["system"]) == (setting, name)]
 
 
 def make_table(rows: list[dict], speeds: Mapping[str, Any]) -> list[str]:
@@ -241,17 +258,21 @@ def make_table(rows: list[dict], speeds: Mapping[str, Any]) -> list[str]:
         f"| test (dev) | {' | '.join(SCORES)} | words/s, × spaCy's | MB on disk |",
         "| --- |" + " ---: |" * (len(SCORES) + 2),
     ]
-    for system, title in TITLES.items():
-        cells = [cell(rows_of(rows, system, score), score) for score in SCORES]
+    for setting, system in ROWS:
+        found = [rows_of(rows, setting, system, score) for score in SCORES]
+        if not any(found):
+            continue
+        cells = [cell(runs, score) for runs, score in zip(found, SCORES)]
         ratio, size = speed_ratio(speeds, system), size_of(speeds, system)
         cells += ["–" if ratio is None else f"{ratio:.2f}", "–" if size is None else f"{size:.1f}"]
+        title = TITLES[system] + (", with raw text" if setting.endswith(RAW) else "")
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return lines
 
 
 def members(system: str) -> list[str]:
     """The pipelines that make up a row of the table."""
-    return list(TASKS) if system == "separate" else [system]
+    return list(TASKS) if system == SEPARATE else [system]
 
 
 def speed_ratio(speeds: Mapping[str, Any], system: str, rival: str = STOCK) -> float | None:
@@ -274,15 +295,20 @@ def remarks(
 ) -> list[str]:
     """What the corpus is, which goals are met, and where the time goes."""
     sizes = ", ".join(
-        f"{split} {of['sentences']:,} ({of['left out']} left out)" for split, of in counts.items()
+        f"{split} {of['sentences']:,} ({of['without entities']} without entities)"
+        for split, of in counts.items()
     )
-    lines = [f"Sentences with both annotations: {sizes}.", ""]
-    lost = largest_loss(rows, "separate")
+    lines = [f"Sentences: {sizes}.", ""]
+    setting = next(
+        (row["setting"] for row in rows if row["setting"].endswith(RAW)),
+        SETTING,
+    )
+    lost = largest_loss(rows, setting, (setting, SEPARATE))
     if lost is not None:
         goal = f"at most {MOST_LOST} points below the student of each task"
         lines.append(f"- {goal}: {verdict(lost <= MOST_LOST)} (at worst {-lost:+.2f})")
     for rival, encoder in ((SAME, "the same encoder"), (STOCK, "its usual encoder")):
-        lost = largest_loss(rows, rival)
+        lost = largest_loss(rows, setting, (GOLD, rival))
         if lost is not None:
             goal = f"above spaCy's components on {encoder} in every task"
             lines.append(f"- {goal}: {verdict(lost < 0)} (at worst {-lost:+.2f})")
@@ -300,11 +326,15 @@ def verdict(met: bool) -> str:
     return "met" if met else "**not met**"
 
 
-def largest_loss(rows: list[dict], rival: str) -> float | None:
-    """Points on test by which the joint student is behind in the task where it is worst."""
+def largest_loss(rows: list[dict], setting: str, rival: tuple[str, str]) -> float | None:
+    """Points on test by which the joint student of a setting is behind, in the task where it is
+    worst.
+
+    rival: a setting and a system.
+    """
     losses = []
     for score in SCORES:
-        joint, other = rows_of(rows, JOINT, score), rows_of(rows, rival, score)
+        joint, other = rows_of(rows, setting, JOINT, score), rows_of(rows, *rival, score)
         if not joint or not other:
             return None
         losses.append(

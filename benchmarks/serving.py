@@ -117,6 +117,7 @@ def main(
     paths = dict(entry.split("=", 1) for entry in pipeline)
     if baseline not in paths:
         raise typer.BadParameter(f"'{baseline}' is none of the pipelines: {', '.join(paths)}.")
+    paths = {baseline: paths[baseline], **paths}  # the first row of every table
     settings = Settings(
         paths=paths,
         wheels=dict(entry.split("=", 1) for entry in wheel or ()),

@@ -1,7 +1,9 @@
 """Training runs whose results are kept: one JSON line for each that has finished.
 
 What is in the results file is not run again, so a benchmark can be stopped at any time and goes on
-where it was; after changing a config, remove its lines.
+where it was; after changing a config, remove its lines. Each run has one thread. With BFLOAT16=1 in
+the environment, transformers are trained and asked in bfloat16; set OMP_NUM_THREADS=1 for what is
+measured in the benchmark's own process, speeds above all.
 """
 
 import json
@@ -12,14 +14,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import ClassVar
 
 import spacy
 from spacy.tokens import Doc, DocBin
+from spacy.util import load_config
 from tqdm import tqdm
 
 from spacy_skd.cli.compare import words_per_second
@@ -101,8 +106,12 @@ class Bench:
     results: file with one line a finished run.
     metrics: of spaCy's scores, those that are kept, by their names in the line; the first is that
         which models are chosen by.
+    gold_tokens: whether documents are read with the corpus's own tokens, as is usual for treebanks,
+        and not as the tokenizer of the pipeline splits their text; by all systems, for training
+        and for scores.
     """
 
+    gold_tokens: ClassVar[bool] = False
     metrics: Mapping[str, str] = {"f": "ents_f", "p": "ents_p", "r": "ents_r"}
 
     def __init__(self, work: Path, results: Path) -> None:
@@ -123,6 +132,12 @@ class Bench:
         One that fails stops only those whose teacher it is. Raises RuntimeError, with the names of
         those that failed and why, when all others are done.
         """
+        with self.all_run(runs, jobs):
+            pass
+
+    @contextmanager
+    def all_run(self, runs: Sequence[Run], jobs: int) -> Iterator[None]:
+        """The same; what is within is done before the error is raised: tables of the others."""
         missing = [run for run in runs if run not in finished(self.results)]
         with ThreadPoolExecutor(jobs) as pool:
             futures: dict[Future, Run] = {pool.submit(self._guarded, run): run for run in missing}
@@ -135,6 +150,9 @@ class Bench:
             for future, run in futures.items()
             if (error := future.exception())
         ]
+        for failure in failures:
+            print(failure, file=sys.stderr)
+        yield
         if failures:
             raise RuntimeError("Some runs have failed:\n" + "\n".join(failures))
 
@@ -153,7 +171,8 @@ class Bench:
             *("--paths.train", recipe.train, "--paths.dev", folder / "dev.spacy"),
             *("--system.seed", run.seed),
             *("--training.max_steps", recipe.steps),
-            *("--training.eval_frequency", recipe.steps // EVALUATIONS[run.role]),
+            *("--training.eval_frequency", max(recipe.steps // EVALUATIONS[run.role], 1)),
+            *self._token_options(recipe),
             *recipe.options,
         ]
         if recipe.taught_on:
@@ -190,7 +209,19 @@ class Bench:
     def evaluate(self, run: Run, test: Path) -> dict[str, float]:
         """spaCy's scores of a trained run on a test set."""
         code = self.recipe(run).code
-        return evaluate(self.folder(run) / "model-best", test, *(("--code", code) if code else ()))
+        options = [*(("--code", code) if code else ())]
+        if self.gold_tokens:
+            options.append("--gold-preproc")
+        return evaluate(self.folder(run) / "model-best", test, *options)
+
+    def _token_options(self, recipe: Recipe) -> list[object]:
+        """What makes a run read the corpus's own tokens, which DistillCorpus does by itself."""
+        if not self.gold_tokens:
+            return []
+        options: list[object] = ["--corpora.dev.gold_preproc", "true"]
+        if load_config(recipe.config)["corpora"]["train"]["@readers"] == "spacy.Corpus.v1":
+            options += ["--corpora.train.gold_preproc", "true"]
+        return options
 
     def _percent(self, part: str, scores: Mapping[str, float]) -> dict[str, float]:
         return {f"{part}_{name}": round(100 * scores[key], 2) for name, key in self.metrics.items()}
@@ -201,14 +232,15 @@ class Bench:
         return [self.annotated(self.teacher_of(run), sources, store)]
 
     def annotated(self, teacher: Run, sources: Sequence[Path], store: Path) -> Path:
-        """The store of a teacher's targets, with all the texts in it."""
+        """The store of a teacher's targets, with all the texts in it; that of a teacher that has
+        been trained again since is replaced."""
         with self._lock:
             lock = self._annotating.setdefault(store, threading.Lock())
         with lock:
             if (store, *sources) not in self._annotated:
                 model = self._wait_for(teacher) / "model-best"
                 log = store.with_name(f"annotate-{store.name.removeprefix('targets-')}.log")
-                call("skd", "annotate", model, *sources, "--output", store, log=log)
+                call("skd", "annotate", model, *sources, "--output", store, "--force", log=log)
                 self._annotated.add((store, *sources))
         return store
 
