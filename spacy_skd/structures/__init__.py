@@ -20,7 +20,7 @@ from .forest import SpanningForest
 from .heads import HeadSelection
 from .label_trees import LabelTrees
 from .local_spans import LocalSpans
-from .mean_field import MeanField
+from .mean_field import Factor, MeanField
 from .relations import DenseRelations, ListedRelations, Relations
 from .sentences import Sentences
 from .spans import FlatSpans
@@ -35,6 +35,7 @@ __all__ = [
     "Candidates",
     "ChainMarginals",
     "DenseRelations",
+    "Factor",
     "FlatSpans",
     "HeadSelection",
     "LabelTrees",

@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 
 from .arc_layout import ArcLayout
-from .base import Bools1d, Floats1d, Floats2d, Ints1d, SentenceError, as_scores, to_host
+from .base import (
+    Bools1d,
+    Floats1d,
+    Floats2d,
+    Ints1d,
+    SentenceError,
+    as_integers,
+    as_lengths,
+    as_scores,
+    to_host,
+)
 
 
 def maximum_arborescence(scores: Floats2d, single_root: bool = True) -> Ints1d:
@@ -70,12 +80,20 @@ def is_tree(
         array (N,). Numbers that no token of the sentence has make it no tree.
     single_root: exactly one token has the head number 0; else at least one. A sentence without
         tokens is a tree.
+
+    Raises ValueError for what are no heads of sentences.
     """
     if lengths is None:
+        if any(np.ndim(sentence) != 1 for sentence in heads):
+            raise ValueError(
+                "heads should be a sequence of head numbers for each sentence, as [[2, 0], [0]], "
+                "or one array of all with lengths"
+            )
         lengths = np.asarray([len(sentence) for sentence in heads], dtype=np.int64)
-        heads = np.concatenate([to_host(sentence) for sentence in heads] or [np.zeros(0)])
-    flat = to_host(heads).astype(np.int64, copy=False)
-    lengths = to_host(lengths)
+        arrays = [to_host(sentence) for sentence in heads if len(sentence)]
+        heads = np.concatenate(arrays or [np.zeros(0)])
+    flat = as_integers(heads, "Head numbers")
+    lengths = as_lengths(lengths, len(flat))
     n_tokens, n_sentences = len(flat), len(lengths)
     sentences = np.arange(n_sentences).repeat(lengths)
     # The root is a token after all others that is its own head.

@@ -113,7 +113,7 @@ class ArcLayout:
 
     def select(self, sentences: Ints1d | Sequence[int]) -> tuple[Ints1d, Ints1d]:
         """The cells of some sentences one after another, and the sentences' lengths."""
-        chosen = to_host(sentences).astype(np.int64, copy=False)
+        chosen = self.packing.chosen(sentences)
         lengths = self.lengths[chosen]
         sizes = lengths * (lengths + 1)
         shifts = np.repeat(self.arc_offsets[:-1][chosen] - (np.cumsum(sizes) - sizes), sizes)

@@ -17,6 +17,7 @@ from .base import (
     Ints1d,
     SentenceError,
     array_module,
+    as_integers,
     as_labels,
     as_lengths,
     split_outputs,
@@ -243,7 +244,8 @@ def flatten_heads(outputs: Any, layout: ArcLayout) -> Ints1d:
 
     outputs: a sequence of head numbers for each sentence, or an integer array (N,). Raises
     ValueError for another number of sentences or tokens; SentenceError for an output of the wrong
-    length, a head that does not exist and a token that is its own head.
+    length, a head that does not exist and a token that is its own head; ValueError for what are
+    no integers.
     """
     lengths = layout.lengths
     if hasattr(outputs, "dtype") and outputs.ndim == 1 and outputs.dtype.kind in "iu":
@@ -259,7 +261,7 @@ def flatten_heads(outputs: Any, layout: ArcLayout) -> Ints1d:
             raise SentenceError(
                 f"has {lengths[sentence]} tokens, but its output {found[sentence]}", sentence
             )
-        arrays = [to_host(output) for output in outputs if len(output)]
+        arrays = [as_integers(output, "Head numbers") for output in outputs if len(output)]
         flat = np.concatenate(arrays) if arrays else np.zeros(0)
     flat = flat.astype(np.int64, copy=False)
     wrong = (flat < 0) | (flat >= layout.widths) | (flat == layout.positions + 1)

@@ -123,6 +123,14 @@ def as_lengths(lengths: Any, n_tokens: int | None = None) -> Ints1d:
     return host
 
 
+def as_integers(numbers: Any, name: str) -> Ints1d:
+    """Numbers as int64 on the host; ValueError if they are of another type, as of fractions."""
+    host = to_host(numbers)
+    if host.size and host.dtype.kind not in "iu":
+        raise ValueError(f"{name} should be integers, but they are of the type {host.dtype}")
+    return host.astype(np.int64, copy=False)
+
+
 def as_labels(labels: Sequence[str] | None, n_labels: int) -> tuple[str, ...] | None:
     """Label names in column order, checked to be as many as there are columns."""
     if labels is None:

@@ -124,8 +124,9 @@ class _Elimination:
         self.pivots = xp.ones(self.left.shape[:2])
         with np.errstate(all="ignore"):
             self._eliminate()
-            self.log_z = xp.log(self.pivots).sum(axis=1) + arcs.log_scale
-        self.hard = bucket.sentences[arcs.too_small(self.log_z)]
+            log_weights = xp.log(self.pivots).sum(axis=1)
+        self.log_z = log_weights + arcs.log_scale
+        self.hard = bucket.sentences[arcs.too_small(log_weights)]
 
     def marginals(self) -> Floats3d:
         """The probabilities of arcs, (P, n, n + 1); of hard sentences not to be used."""

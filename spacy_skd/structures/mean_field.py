@@ -50,8 +50,8 @@ class MeanField(HeadSelection):
     the terms in which k = i or k = j.
 
     arcs: the first-order scores s; for these and the other arguments see `ArcDistribution`.
-    siblings, grandparents: `Factor`s, or three arrays; None for none. A score of siblings is meant
-        to be the same for (j, k) and (k, j), but need not be.
+    siblings, grandparents: `Factor`s, or three arrays or lists; None for none. A score of siblings
+        is meant to be the same for (j, k) and (k, j), but need not be.
     iterations: M; 0 for heads of the first order.
 
     Raises ValueError for shapes that do not fit.
@@ -273,8 +273,19 @@ def _softmax(logits: Floats3d) -> Floats3d:
 
 def _as_factor(factor: Any, name: str, layout: ArcLayout, scores: Floats1d) -> Factor:
     """The factor in the dtype of the scores, its shapes checked."""
-    found = Factor(*(array.astype(scores.dtype, copy=False) for array in factor))
-    n_tokens, rank = layout.n_tokens, found.heads.shape[-1]
+    if len(factor) != len(Factor._fields):
+        raise ValueError(
+            f"The factor of {name} has three arrays, {', '.join(Factor._fields)}, but there are "
+            f"{len(factor)}"
+        )
+    xp = array_module(scores)
+    found = Factor(*(xp.asarray(array, dtype=scores.dtype) for array in factor))
+    n_tokens, rank = layout.n_tokens, found.heads.shape[-1] if found.heads.ndim else 0
+    if not rank:
+        raise ValueError(
+            f"The heads of {name} should have a row for each possible head and at least one "
+            f"column, but they have the shape {found.heads.shape}"
+        )
     n_rows = n_tokens + layout.n_sentences
     for part, array, rows in zip(Factor._fields, found, (n_rows, n_tokens, n_tokens)):
         if array.shape != (rows, rank):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Floats1d, Ints1d, array_module, to_host
+from .base import Floats1d, Ints1d, array_module, as_integers
 
 
 class Packing:
@@ -152,11 +152,23 @@ class Packing:
 
     def select(self, sentences: Ints1d | Sequence[int]) -> tuple[Ints1d, Ints1d]:
         """The tokens, in flat order, of some sentences one after another, and their lengths."""
-        chosen = to_host(sentences).astype(np.int64, copy=False)
+        chosen = self.chosen(sentences)
         lengths = self.lengths[chosen]
         ends = np.cumsum(lengths)
         shifts = np.repeat(self.offsets[:-1][chosen] - (ends - lengths), lengths)
         return self.xp.asarray(shifts + np.arange(len(shifts))), lengths
+
+    def chosen(self, sentences: Ints1d | Sequence[int]) -> Ints1d:
+        """Numbers of sentences; ValueError for one that there is not."""
+        chosen = as_integers(sentences, "Numbers of sentences")
+        if chosen.size and not 0 <= chosen.min() <= chosen.max() < self.n_sentences:
+            raise ValueError(
+                f"The batch has the sentences 0 to {self.n_sentences - 1}, but those from "
+                f"{chosen.min()} to {chosen.max()} are asked for"
+                if self.n_sentences
+                else f"The batch has no sentences, but the number {chosen[0]} is asked for"
+            )
+        return chosen
 
     def sum(self, values: Floats1d) -> Floats1d:
         """Values of the tokens in flat order, (N,), summed by sentence, (B,) in float64."""

@@ -66,8 +66,9 @@ class ProjectiveTrees:
             weights = ArcWeights(bucket.gather(self.scores), bucket)
             charts = Charts(weights.values, bucket, PRODUCTS)
             with np.errstate(all="ignore"):
-                log_z = xp.log(charts.totals) + weights.log_scale
-            rows = weights.too_small(log_z)
+                log_weights = xp.log(charts.totals)
+            log_z = log_weights + weights.log_scale
+            rows = weights.too_small(log_weights)
             if len(rows) < len(log_z):
                 easy.append((bucket, charts, log_z))
             if len(rows):

@@ -22,7 +22,9 @@ from .tree_kbest import tree_kbest
 class SpanningTree(ArcDistribution):
     """p(y) = exp(Σ_d scores[d, y_d]) / Z over the trees with one root.
 
-    An output that is no such tree has no probability.
+    An output that is no such tree has no probability. Scores far below all others do as well as
+    -inf, of any size, where there is a tree without their arcs; where every tree needs one, sums of
+    them are rounded: marginals and entropy are then good for scores down to about -1e6.
 
     projective: only trees without crossing arcs, the root being before all tokens, have one. Other
         arguments: see `ArcDistribution`.

@@ -29,6 +29,9 @@ from .tree_buckets import Bucket, tree_buckets
 Arc: TypeAlias = tuple[int, int]
 ScoredTrees: TypeAlias = list[tuple[Ints1d, float]]
 CELLS = 20_000
+ALL_BUT_FORBIDDEN = -1e6
+"""How much worse than a token's best head others are at most, to the search for further trees that
+need not be projective. With larger numbers, what roots cost would hide the other scores."""
 
 
 def tree_kbest(scores: Floats1d, layout: ArcLayout, k: int, projective: bool) -> list[ScoredTrees]:
@@ -40,7 +43,13 @@ def tree_kbest(scores: Floats1d, layout: ArcLayout, k: int, projective: bool) ->
     find = best_projective_trees if projective else best_trees
     best = layout.split(find(scores, layout, layout.row_argmax(scores)))
     blocks = layout.blocks(scores)
-    searches = [_Search(block, heads) for block, heads in zip(blocks, best)]
+    if projective:
+        bounded = blocks
+    else:
+        least = layout.spread(layout.row_max(scores) + ALL_BUT_FORBIDDEN)
+        possible = scores > -np.inf
+        bounded = layout.blocks(np.where(possible, np.maximum(scores, least), scores))
+    searches = [_Search(*sentence) for sentence in zip(blocks, bounded, best)]
     for bucket in tree_buckets(layout, CELLS, min_fill=1):
         _search([searches[sentence] for sentence in bucket.sentences.tolist()], k, projective)
     return [search.found for search in searches]
@@ -70,10 +79,11 @@ class _Part:
 class _Search:
     """What is known of one sentence: the trees found, and parts by the scores of their second ones.
 
-    scores: (n, n + 1). best: (n,) the heads of the best tree.
+    scores: (n, n + 1). bounded: those to search by. best: (n,) the heads of the best tree.
     """
 
     scores: Floats2d
+    bounded: Floats2d
     best: Ints1d
     heap: list[tuple[float, int, _Part, int]] = field(default_factory=list)
     found: ScoredTrees = field(default_factory=list)
@@ -92,7 +102,7 @@ def _search(searches: list[_Search], k: int, projective: bool) -> None:
     numbers = count()
     parts = [(search, _Part(search.best)) for search in searches] if k > 1 else []
     while parts:
-        scores = np.stack([part.of(search.scores) for search, part in parts])
+        scores = np.stack([part.of(search.bounded) for search, part in parts])
         without = seconds(scores, np.stack([part.heads for _, part in parts]))
         for (search, part), token, row in zip(parts, without.argmax(axis=1).tolist(), without):
             if row[token] > -np.inf:
@@ -106,7 +116,7 @@ def _search(searches: list[_Search], k: int, projective: bool) -> None:
             parts.append((search, _Part(part.heads, part.required, (*part.forbidden, arc))))
         if not popped:
             return
-        flat = np.concatenate([part.of(search.scores).ravel() for search, part in parts[1::2]])
+        flat = np.concatenate([part.of(search.bounded).ravel() for search, part in parts[1::2]])
         layout = ArcLayout(np.full(len(popped), len(popped[0].best)))
         heads = layout.split(find(flat, layout, layout.row_argmax(flat)))
         for (search, part), best in zip(parts[1::2], heads):

@@ -1,11 +1,12 @@
 """Second-order heads: against sums over all triples of words, and gradients by differences."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from spacy_skd.structures import DenseRelations, HeadSelection, MeanField
+from spacy_skd.structures import DenseRelations, Factor, HeadSelection, MeanField
 from spacy_skd.structures.base import to_host
-from spacy_skd.structures.mean_field import Factor
 from spacy_skd.structures.rectangles import rectangles
 
 from .arc_brute_force import random_arcs, without_own
@@ -234,6 +235,19 @@ def test_large_scores_and_long_sentences(rng, dtype):
     gradients = field.backprop(marginals)
     assert gradients.arcs.dtype == gradients.siblings.heads.dtype == dtype
     assert all(np.isfinite(array).all() for array in (gradients.arcs, *gradients.grandparents))
+
+
+def test_nothing_has_as_many_numbers_as_triples(rng):
+    """Forward and backward: far less memory than an array (n, n, n) of float32 would take."""
+    n_tokens = 200
+    arcs = [block.astype("float32") for block in random_arcs(rng, [n_tokens])]
+    factors = put(np, factors_of(rng, [n_tokens]), "float32")
+    tracemalloc.start()
+    field = MeanField(arcs, **factors)
+    field.backprop(field.flat_marginals())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < n_tokens**3 * 4 / 4
 
 
 @pytest.mark.parametrize("lengths", [[], [0], [0, 0]])

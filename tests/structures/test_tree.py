@@ -276,6 +276,26 @@ def test_float32_is_close_to_float64(rng, scale, projective):
 
 
 @KINDS
+def test_the_longest_sentences_with_large_scores(rng, projective):
+    """200 tokens with scores of -50 to 50, the k best among them."""
+    arcs = [rng.uniform(-50, 50, size=(200, 201)).astype("float32")]
+    single, double = (trees_of(np, arcs, projective, dtype) for dtype in ("float32", "float64"))
+    marginals = double.marginals()[0]
+    close(marginals.sum(axis=1), np.ones(200))
+    close(marginals[:, 0].sum(), 1)
+    close(single.flat_marginals(), double.flat_marginals(), 1e-6)
+    np.testing.assert_allclose(single.log_partition(), double.log_partition(), rtol=1e-6)
+    best, other = double.topk(3)[0], single.topk(3)[0]
+    assert [heads for heads, _ in best] == [heads for heads, _ in other]
+    assert best[0][0] == double.argmax()[0].tolist()
+    outputs = [np.asarray(heads) for heads, _ in best]
+    assert is_tree(outputs).all() and len({tuple(heads) for heads, _ in best}) == 3
+    log_probs = [double.log_prob([output])[0] for output in outputs]
+    close([log_prob for _, log_prob in best], log_probs, 1e-8)
+    assert log_probs == sorted(log_probs, reverse=True)
+
+
+@KINDS
 def test_results_are_copies(rng, projective):
     trees = trees_of(np, random_arcs(rng, LENGTHS), projective)
     trees.flat_marginals()[:] = 0
