@@ -15,14 +15,22 @@ import pytest
 import spacy
 from spacy.cli._util import app
 from spacy.tokens import DocBin
-from spacy.util import load_config, load_model_from_config
+from spacy.util import load_config
 from typer.testing import CliRunner
 
 import spacy_skd
 from spacy_skd.distill.teachers import fingerprint
 from spacy_skd.training.version_check import requirement
 
-from .pipeline.test_whole_pipeline import CONFIG, LEARN_RATE, TEXTS, TINY, examples, whole_docs
+from .pipeline.test_whole_pipeline import (
+    CONFIG,
+    LEARN_RATE,
+    TEXTS,
+    TINY,
+    blank_pipeline,
+    examples,
+    whole_docs,
+)
 from .pipeline.tiny import train
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +59,7 @@ assert of_spacy == [name for name in sys.modules if name.partition(".")[0] == "w
 def folder(tmp_path_factory):
     """A folder with a teacher, the student that `skd distill` makes, and its package, unbuilt."""
     folder = tmp_path_factory.mktemp("secret")
-    nlp = load_model_from_config(load_config(CONFIG, overrides=TINY), auto_fill=True)
+    nlp = blank_pipeline()
     nlp.meta["name"] = "tiny_teacher"
     train(nlp, examples(whole_docs(nlp)), steps=100, learn_rate=LEARN_RATE)
     nlp.to_disk(folder / "teacher")
@@ -127,7 +135,7 @@ def test_the_meta_of_the_package_says_where_it_comes_from(folder):
     }
     assert meta["sources"] == [{"name": "Ships and towns"}]
     assert meta["license"] == "CC BY 4.0"
-    assert {"ents_f", "dep_las", "tag_acc", "morph_acc"} <= meta["performance"].keys()
+    assert {"ents_f", "dep_las", "tag_acc", "pos_acc", "morph_acc"} <= meta["performance"].keys()
     assert meta["requirements"].count(requirement()) == 1
     assert sum(entry.startswith("spacy-skd") for entry in meta["requirements"]) == 1
     readme = (packaged / "README.md").read_text(encoding="utf8")

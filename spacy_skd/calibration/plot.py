@@ -11,8 +11,8 @@ from .measures import Measures
 
 FORMATS = ("png", "svg")
 MISSING = (
-    "Plots need matplotlib, which is not installed: pip install 'spacy-skd[plot]'. Without --plot "
-    "everything else works."
+    "Plots need matplotlib, which is not installed: pip install matplotlib, or this package with "
+    "its extra 'plot'. Without --plot everything else works."
 )
 # Of the colours by Okabe and Ito, which the colour-blind can tell apart; shapes differ as well.
 STYLES: dict[str, dict[str, Any]] = {
@@ -25,7 +25,7 @@ METADATA: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date"
 
 
 def check_plotting() -> None:
-    """Raise ImportError, naming the extra to install, if there is no matplotlib."""
+    """Raise ImportError, naming what to install, if there is no matplotlib."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:

@@ -3,7 +3,7 @@
 import typer
 from spacy.cli._util import app as spacy_app
 
-from . import annotate, calibrate, compare, convert, distill
+from . import annotate, calibrate, compare, convert, distill, widen
 
 OVERRIDABLE = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -18,5 +18,6 @@ app.command("distill", context_settings=OVERRIDABLE)(distill.distill_cli)
 app.command("convert")(convert.convert)
 app.command("compare")(compare.compare)
 app.command("calibrate")(calibrate.calibrate_cli)
+app.command("widen")(widen.widen_cli)
 
 spacy_app.add_typer(app)

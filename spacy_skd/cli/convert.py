@@ -15,6 +15,7 @@ from wasabi import msg
 
 from ..training.conllu import Faults, read_conllu
 from ..training.documents import read_annotated
+from ..training.join_entities import Joined, join_entities
 from .annotate import clear_errors
 
 MARKUP = re.compile(r"\[([^\[\]|]+)\|([^\[\]|]+)\]")
@@ -48,6 +49,24 @@ def convert(
             "--on-error", help="Stop at a sentence that is no tree, or leave it out (CoNLL-U)"
         ),
     ] = OnError.error,
+    merge_subtokens: Annotated[
+        bool,
+        typer.Option(
+            "--merge-subtokens",
+            "-T",
+            help="Make one token of a multiword token such as French 'du', as in text (CoNLL-U)",
+        ),
+    ] = False,
+    entities: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--entities",
+            "-e",
+            help="Take the entities from this file, which has the same sentences; once a file",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """
     Convert a corpus of entities or trees, one document a sentence.
@@ -55,23 +74,53 @@ def convert(
     Inline markup is one sentence a line with entities as [Ada Brook|PERSON]; lines that begin with
     # are comments. CoNLL-U keeps heads, relations, tags, morphology and lemmas; "_" as a head says
     that it is not known.
+
+    With --entities, sentences of a treebank get the entities of the same sentences of another
+    corpus. Those that are not there get none: their entities are missing, which is no negative
+    example.
     """
     nlp = spacy.blank(lang)
     skipped = Faults() if on_error == OnError.skip else None
+    joined = Joined()
     with clear_errors():
-        corpus = (
+        if entities and n_sents != 1:
+            raise ValueError("--entities joins sentence by sentence: leave --n-sents at 1.")
+        corpus: Iterator[Doc] = (
             doc
             for path in inputs
-            for doc in read_corpus(path, nlp, n_sents=n_sents, skipped=skipped)
+            for doc in read_corpus(
+                path, nlp, n_sents=n_sents, skipped=skipped, merge_subtokens=merge_subtokens
+            )
         )
+        if entities:
+            others = (doc for path in entities for doc in read_corpus(path, nlp))
+            corpus = join_entities(corpus, others, joined)
         docs = DocBin(docs=corpus, store_user_data=True)
+        if entities and joined.n_docs and not joined.n_found:
+            raise ValueError(
+                f"None of {joined.n_docs:,} sentences is in {_listed(entities)}: the tokens have "
+                "to be the same."
+            )
     if skipped is not None and skipped.messages:
         _report(skipped)
     if not len(docs):
-        raise typer.BadParameter(f"There are no sentences in {', '.join(map(str, inputs))}.")
+        raise typer.BadParameter(f"There are no sentences in {_listed(inputs)}.")
+    if entities:
+        _report_joined(joined, entities)
     output.parent.mkdir(parents=True, exist_ok=True)
     docs.to_disk(output)
     msg.good(f"{len(docs)} documents", str(output))
+
+
+def _listed(files: Iterable[Path]) -> str:
+    return ", ".join(map(str, files))
+
+
+def _report_joined(joined: Joined, files: Iterable[Path]) -> None:
+    found = f"{joined.n_found:,} of {joined.n_docs:,} sentences"
+    msg.info(f"{found} have the entities of {_listed(files)}")
+    if joined.n_without:
+        msg.info(f"Of the other {joined.n_without:,} they are missing")
 
 
 def _report(skipped: Faults) -> None:
@@ -84,11 +133,16 @@ def _report(skipped: Faults) -> None:
 
 
 def read_corpus(
-    path: Path, nlp: Language, *, n_sents: int = 1, skipped: Faults | None = None
+    path: Path,
+    nlp: Language,
+    *,
+    n_sents: int = 1,
+    skipped: Faults | None = None,
+    merge_subtokens: bool = False,
 ) -> Iterator[Doc]:
     """The documents of a corpus file, in the format that its suffix tells.
 
-    n_sents: sentences of a document, of CoNLL-U alone.
+    n_sents, merge_subtokens: of CoNLL-U, see `read_conllu`.
     skipped: where given, sentences of CoNLL-U that are no trees are left out and noted there.
 
     Raises ValueError, naming the file (and, for inline markup and CoNLL-U, the line), where the
@@ -103,7 +157,7 @@ def read_corpus(
     elif path.suffix == ".conllu":
         text = _read_text(path)
         try:
-            yield from read_conllu(text, str(path), n_sents, skipped)
+            yield from read_conllu(text, str(path), n_sents, skipped, merge_subtokens)
         except ValueError as error:
             hint = "--on-error skip leaves sentences out whose annotation cannot be used."
             raise ValueError(f"{error}. {hint}" if skipped is None else str(error)) from error

@@ -1,5 +1,6 @@
 """`spacy skd distill`: annotate with a teacher, then train a student on its targets."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,23 +9,31 @@ from spacy.cli._util import import_code, parse_config_overrides, setup_gpu, show
 from spacy.cli.train import train as train_pipeline
 from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST
 from spacy.util import load_config
-from thinc.api import Config
 from wasabi import msg
 
 from ..distill.store import BATCH_SIZE
+from ..distill.teachers import survey
 from ..training.corpus import READER
 from ..training.documents import find_files
-from .annotate import FORMATS, annotate, annotate_each, clear_errors, report
+from ..training.routes import Routes, Shared
+from .annotate import FORMATS, clear_errors
+from .annotating import annotate, report
+from .several_teachers import annotate_each
+from .student import read_student, training_corpus
 from .teachers import (
     BEAM_HELP,
     BY_HELP,
     ENSEMBLE_HELP,
+    LABELS_HELP,
+    SHARED_HELP,
     SKIP_HELP,
     TEACHER_HELP,
+    check_labelled,
     check_options,
     divided,
     load_teacher,
     load_tokenizer,
+    named_labels,
     named_teachers,
     tokenizer_of,
 )
@@ -68,6 +77,7 @@ def distill_cli(
     dev: Annotated[Path | None, typer.Option(help="Annotated documents for evaluation")] = None,
     teacher: Annotated[list[str] | None, typer.Option(help=TEACHER_HELP)] = None,
     by: Annotated[str | None, typer.Option(help=BY_HELP)] = None,
+    shared: Annotated[Shared | None, typer.Option(help=SHARED_HELP)] = None,
     skip_unknown: Annotated[bool, typer.Option("--skip-unknown", help=SKIP_HELP)] = False,
     ensemble: Annotated[bool, typer.Option("--ensemble", help=ENSEMBLE_HELP)] = False,
     tokenizer: Annotated[
@@ -78,8 +88,10 @@ def distill_cli(
         ),
     ] = None,
     component: Annotated[
-        list[str] | None, typer.Option(help="A component that teaches (default: all that can)")
+        list[str] | None,
+        typer.Option(help="A component that teaches (default: all that the student learns from)"),
     ] = None,
+    labels: Annotated[list[str] | None, typer.Option(help=LABELS_HELP)] = None,
     beam_width: Annotated[int | None, typer.Option(min=1, help=BEAM_HELP)] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Documents that are read at once")
@@ -108,7 +120,8 @@ def distill_cli(
     # Whatever is wrong is said before the teacher reads for hours.
     with clear_errors():
         teachers = named_teachers(teacher or [])
-        check_options(teachers, by, skip_unknown=skip_unknown, ensemble=ensemble)
+        check_options(teachers, by, shared, skip_unknown=skip_unknown, ensemble=ensemble)
+        of_components = named_labels(labels or [])
         given = [first] if second is None else [first, second]
         if not teachers and len(given) < 2:
             raise ValueError("Give a teacher and the student's config, or --teacher NAME=PATH.")
@@ -129,42 +142,70 @@ def distill_cli(
             "paths.raw": _one_or_all(raw or []),
             "paths.targets": _one_or_all(stores),
         }
-        if teachers and (ensemble or skip_unknown):
-            overrides |= reader_settings(config, ensemble=ensemble, skip_unknown=skip_unknown)
+        if ensemble or skip_unknown or shared == Shared.skip:
+            left_out = skip_unknown or shared == Shared.skip
+            overrides |= reader_settings(config, ensemble=ensemble, left_out=left_out)
         if dev is not None:
             overrides["paths.dev"] = str(dev)
         if not teachers and starts_from_teacher(config):
             overrides.setdefault("paths.teacher", first)
         check_dev(config, overrides)
-        words = load_tokenizer(tokenizer)
-        if teachers and words is None:
-            with show_validation_error(config):
-                words = tokenizer_of(load_config(config, overrides=overrides, interpolate=True))
+        with show_validation_error(config):
+            whole = load_config(config, overrides=overrides, interpolate=True)
+            words = load_tokenizer(tokenizer)
+            if teachers and words is None:
+                words = tokenizer_of(whole)
+        corpus = training_corpus(whole)
+        student = read_student(config, overrides, corpus)
         setup_gpu(gpu_id)
     msg.divider("Annotating")
     with clear_errors():
         documents = [*([train] if train else []), *(raw or [])]
         settings: dict[str, Any] = {
-            "components": component,
             "batch_size": batch_size,
             "force": force,
             "tokenizer": words,
         }
         if teachers:
-            shared = divided(teachers, documents, by, skip_unknown=skip_unknown, ensemble=ensemble)
+            parts = divided(
+                teachers, documents, by, shared, skip_unknown=skip_unknown, ensemble=ensemble
+            )
+            routed = isinstance(parts, Routes)
+            if isinstance(parts, Routes) and shared is None and not corpus.get("ensemble"):
+                check_shared(parts)
+            by_all = routed and corpus.get("require_targets", True)
             annotate_each(
                 teachers,
-                shared,
+                parts,
                 output / TARGETS,
+                choose=partial(student.choose, names=component, by_all=by_all),
                 gpu_id=gpu_id,
                 beam_width=beam_width,
+                labels=of_components,
                 **settings,
             )
         else:
-            nlp = load_teacher(first, beam_width)
-            report(annotate(nlp, documents, output / TARGETS, **settings))
+            nlp = load_teacher(first, beam_width, of_components)
+            check_labelled(of_components, nlp.pipe_names)
+            offers = {first: survey(nlp).offer}
+            chosen = student.choose(offers, component, by_all=False)[first]
+            report(annotate(nlp, documents, output / TARGETS, components=chosen, **settings))
             del nlp  # the teacher's memory is needed for training
-    train_pipeline(config, output, use_gpu=gpu_id, overrides=overrides)
+        del student
+    with clear_errors():
+        train_pipeline(config, output, use_gpu=gpu_id, overrides=overrides)
+
+
+def check_shared(routes: Routes) -> None:
+    """Raise ValueError for a text of two teachers, which the student's reader would refuse."""
+    counts = routes.counts
+    if counts.shared is not None:
+        raise ValueError(
+            f"{counts.n_shared:,} documents have the text of one of another teacher's: the first "
+            f"is {counts.shared}. The student would refuse to learn from both. Let the teacher "
+            "of the first one read them with --shared first, nobody with --shared skip, or "
+            "both with --shared both and ensemble = true in the training corpus."
+        )
 
 
 def check_output(output: Path, *, force: bool) -> None:
@@ -185,7 +226,7 @@ def check_config(path: Path, overrides: dict[str, Any]) -> None:
     with show_validation_error(path):
         config = load_config(path, overrides=overrides, interpolate=False)
     missing = sorted({"train", "dev", "raw", "targets"} - set(config.get("paths", {})))
-    reader = _corpus(config, "train_corpus").get("@readers")
+    reader = training_corpus(config).get("@readers")
     if reader == READER and not missing:
         return
     fault = (
@@ -199,12 +240,15 @@ def check_config(path: Path, overrides: dict[str, Any]) -> None:
     )
 
 
-def reader_settings(path: Path, *, ensemble: bool, skip_unknown: bool) -> dict[str, Any]:
-    """Overrides of a config with which the reader takes what several teachers have left."""
+def reader_settings(path: Path, *, ensemble: bool, left_out: bool) -> dict[str, Any]:
+    """Overrides of a config with which the reader takes what several teachers have left.
+
+    left_out: whether there are documents that no teacher has read.
+    """
     block = load_config(path, interpolate=False).get("training", {}).get("train_corpus")
     block = block or "corpora.train"
     settings = {f"{block}.ensemble": True} if ensemble else {}
-    return settings | ({f"{block}.require_targets": False} if skip_unknown else {})
+    return settings | ({f"{block}.require_targets": False} if left_out else {})
 
 
 def starts_from_teacher(path: Path) -> bool:
@@ -218,22 +262,13 @@ def check_dev(path: Path, overrides: dict[str, Any]) -> None:
     """Raise ValueError or FileNotFoundError if spaCy would find no development documents."""
     with show_validation_error(path):
         config = load_config(path, overrides=overrides, interpolate=True)
-    corpus = _corpus(config, "dev_corpus")
+    corpus = training_corpus(config, "dev_corpus")
     if corpus.get("@readers", SPACY_READER) != SPACY_READER:
         return
     dev = corpus.get("path", config["paths"]["dev"])
     if not dev:
         raise ValueError("There is nothing to evaluate on: give --dev.")
     find_files([dev], (".spacy",))
-
-
-def _corpus(config: Config, name: str) -> dict[str, Any]:
-    """The block that [training] names as train_corpus or dev_corpus."""
-    default = f"corpora.{name.removesuffix('_corpus')}"
-    block: Any = config
-    for part in config.get("training", {}).get(name, default).split("."):
-        block = block.get(part, {}) if isinstance(block, dict) else {}
-    return block
 
 
 def _one_or_all(paths: list[Path]) -> str | list[str] | None:

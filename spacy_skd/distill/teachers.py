@@ -20,6 +20,7 @@ from ..structures.base import to_host
 from .adapters import CannotTeach, Readable, Reader, find_reader
 from .adapters.beams import beams_of
 from .manifest import TeacherInfo
+from .offer import Offer
 from .targets import Dropped, Teacher, describe, document_lengths, kept_scores
 
 PlaceT = TypeVar("PlaceT")
@@ -32,19 +33,14 @@ RETRAIN = (
 
 
 class Survey(NamedTuple):
-    """What can be learnt from the components of a pipeline, by their names, in its order.
+    """What can be learnt from the components of a pipeline.
 
-    readers: of those that can teach. refusals: why the others cannot, "it has no labels".
+    readers: of those that can teach, by their names. offer: the names of what they teach, and why
+        the others cannot.
     """
 
     readers: dict[str, Reader]
-    refusals: dict[str, str]
-
-    def targets_of(self, name: str) -> list[str]:
-        """The target of a name, or all targets of the component of a name that has none such."""
-        if any(name in reader.targets for reader in self.readers.values()):
-            return [name]
-        return list(self.readers[name].targets) if name in self.readers else []
+    offer: Offer
 
     def lines(self, targets: Sequence[str], *, with_refusals: bool = False) -> list[str]:
         """What is read of the components that some targets are of, and why not of others, for the
@@ -55,19 +51,20 @@ class Survey(NamedTuple):
             if set(reader.targets) & set(targets)
         ]
         if with_refusals:
-            found += [f"not '{name}': {reason}" for name, reason in self.refusals.items()]
+            found += [f"not '{name}': {reason}" for name, reason in self.offer.refusals.items()]
         return found
 
 
 def survey(nlp: Language) -> Survey:
     """Ask all components of a pipeline whether they can teach."""
-    found = Survey({}, {})
+    readers, refusals = {}, {}
     for name in nlp.pipe_names:
         try:
-            found.readers[name] = find_reader(nlp, name)
+            readers[name] = find_reader(nlp, name)
         except CannotTeach as error:
-            found.refusals[name] = str(error)
-    return found
+            refusals[name] = str(error)
+    targets = {name: reader.targets for name, reader in readers.items()}
+    return Survey(readers, Offer(tuple(nlp.pipe_names), targets, refusals))
 
 
 def find_teachers(nlp: Language, components: Sequence[str] | None = None) -> list[str]:
@@ -76,30 +73,9 @@ def find_teachers(nlp: Language, components: Sequence[str] | None = None) -> lis
 
     Mostly that is a component's own name. One that teaches several things has further names, which
     can be given as well. Raises ValueError if one that is named is not in the pipeline
-    or cannot teach, or if none can.
+    or cannot teach, if none can, and if two teach by the same name.
     """
-    found = survey(nlp)
-    described = ", ".join(nlp.pipe_names) or "none"
-    able = ", ".join(found.readers) or "none"
-    for name in components or ():
-        if name in found.refusals:
-            raise ValueError(
-                f"The component '{name}' of the teacher cannot teach: {found.refusals[name]}. "
-                f"Components that can: {able}."
-            )
-        if not found.targets_of(name):
-            raise ValueError(f"The teacher has no component '{name}'. Its components: {described}.")
-    if not found.readers:
-        reasons = "; ".join(f"'{name}': {reason}" for name, reason in found.refusals.items())
-        raise ValueError(
-            f"No component of the teacher can teach. Its components: {described}"
-            + (f" ({reasons})." if reasons else ".")
-        )
-    everything = [target for reader in found.readers.values() for target in reader.targets]
-    if not components:
-        return everything
-    chosen = {target for name in components for target in found.targets_of(name)}
-    return [target for target in everything if target in chosen]
+    return survey(nlp).offer.choose(components)
 
 
 def fingerprint(nlp: Language) -> TeacherInfo:
@@ -170,7 +146,7 @@ class TeacherReader:
         self.dropped: dict[str, Dropped] = {}
         self._nlp = nlp
         self._batch_size = batch_size
-        self._targets = tuple(targets)
+        self._targets = tuple(self.survey.offer.choose(targets))
         self._readers = {
             name: reader
             for name, reader in self.survey.readers.items()

@@ -16,6 +16,7 @@ from .span_scores import span_scores
 from .span_structure import span_structure
 from .token_scores import token_scores
 from .trilinear import trilinear
+from .within_sentences import within_sentences
 
 __all__ = [
     "BiaffineRelations",
@@ -38,4 +39,5 @@ __all__ = [
     "token_scores",
     "trilinear",
     "two_way_lstm",
+    "within_sentences",
 ]

@@ -42,6 +42,7 @@ def arc_relations(
         init=init,
         dims={"nO": nO, "nI": nI},
         params=dict.fromkeys(params),
+        attrs={"distances": distances},
     )
 
 

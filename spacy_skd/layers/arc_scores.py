@@ -38,6 +38,7 @@ def arc_scores(nI: int | None = None, distances: bool = True) -> Model[Ragged, F
         init=init,
         dims={"nI": nI},
         params=dict.fromkeys(params),
+        attrs={"distances": distances},
     )
 
 
@@ -138,7 +139,7 @@ def half_width(model: Model) -> int:
     Raises ValueError for vectors that have no two halves.
     """
     width = model.get_dim("nI")
-    if width % 2:
+    if width % 2 or width < 2:
         raise ValueError(
             f"The vectors of {model.name} are a head and a dependent of the same width, but they "
             f"have the width {width}."

@@ -11,6 +11,7 @@ from thinc.types import Floats1d, Ragged
 from ..structures import ArcDistribution, ArcParts, HeadSelection, MeanField, SpanningTree
 from ..structures.mean_field import Factor
 from .arc_relations import BiaffineRelations
+from .settings import check_at_least
 
 
 def arc_structure(
@@ -55,6 +56,7 @@ def arc_structure(
         )
     if given and structure != "heads":
         raise ValueError('Factors of the second order are for structure = "heads" alone.')
+    check_at_least(0, iterations=iterations)
     return Model(
         "arc_structure",
         forward,

@@ -12,6 +12,7 @@ from ..structures.base import to_host
 from ..structures.mean_field import Factor
 from ..structures.rectangles import HeadRows
 from .arc_scores import random_root
+from .settings import check_at_least
 
 N_ROLES = 3
 
@@ -27,7 +28,10 @@ def trilinear(rank: int, nI: int | None = None, alike: bool = False) -> Model[Ra
 
     alike: the other two have one role, so b is c, V is W, and a token's vector is a and b: for
         siblings, whose score does not depend on which of them comes first.
+
+    Raises ValueError for a rank below 1.
     """
+    check_at_least(1, rank=rank)
     return Model(
         "trilinear",
         forward,
@@ -79,7 +83,7 @@ def init(model: Model[Ragged, Factor], X: Ragged | None = None, Y: Any = None) -
         model.set_dim("nI", vectors.shape[1])
     rank, n_roles = model.attrs["rank"], N_ROLES - int(model.attrs["alike"])
     width, rest = divmod(model.get_dim("nI"), n_roles)
-    if rest:
+    if rest or not width:
         raise ValueError(
             f"The vectors of trilinear are {n_roles} roles of the same width, but they have the "
             f"width {model.get_dim('nI')}."

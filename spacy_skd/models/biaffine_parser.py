@@ -7,6 +7,7 @@ from thinc.api import Maxout, Model, chain, with_array
 from thinc.types import Floats2d
 
 from ..layers import arc_relations, arc_scores, arc_structure, by_sentence, lean
+from ..layers.settings import check_at_least
 from ..structures import ArcDistribution
 from .assembly import HIDDEN_PIECES
 
@@ -38,8 +39,10 @@ def build_biaffine_parser(
         root is one.
     nO: number of relations; inferred from the data if None.
 
-    The model has the references "tok2vec", "output_layer" (the relations) and "structure".
+    The model has the references "tok2vec", "output_layer" (the relations) and "structure". Raises
+    ValueError for settings that there are not, or that do not fit together.
     """
+    check_at_least(1, arc_width=arc_width, relation_width=relation_width)
     relations = arc_relations(nO, 2 * relation_width, distances)
     arcs = arc_structure(
         arc_scores(2 * arc_width, distances),

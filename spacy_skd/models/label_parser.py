@@ -7,6 +7,7 @@ from thinc.api import Linear, Maxout, Model, chain, with_array
 from thinc.types import Floats2d, Ragged
 
 from ..layers import by_sentence, label_trees, lean
+from ..layers.settings import check_at_least
 from ..structures import LabelTrees
 from .assembly import HIDDEN_PIECES
 
@@ -27,8 +28,10 @@ def build_label_parser(
     max_length: longer sentences are split.
     nO: number of labels; inferred from the data if None.
 
-    The model has the references "tok2vec", "output_layer" (the scores) and "structure".
+    The model has the references "tok2vec", "output_layer" (the scores) and "structure". Raises
+    ValueError for settings that there are not.
     """
+    check_at_least(1, hidden_width=hidden_width)
     hidden = Maxout(hidden_width, tok2vec.maybe_get_dim("nO"), nP=HIDDEN_PIECES, dropout=0.0)
     output_layer = Linear(nO, hidden_width)
     scorer: Model[list[Doc], Ragged] = chain(

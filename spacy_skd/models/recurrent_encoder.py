@@ -1,4 +1,4 @@
-"""`spacy-skd.HashEmbedRecurrent.v1`: a torch-free encoder that reads the whole document."""
+"""`spacy-skd.HashEmbedRecurrent.v1`: a torch-free encoder that reads the whole sentence."""
 
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
@@ -8,7 +8,7 @@ from spacy.tokens import Doc
 from thinc.api import Maxout, Model, Ragged, chain, clone, residual, with_array, with_ragged
 from thinc.types import Floats2d
 
-from ..layers import lean, light_recurrence, two_way_lstm
+from ..layers import lean, light_recurrence, two_way_lstm, within_sentences
 from .hash_embedding import build_word_embedding
 
 Vectors: TypeAlias = list[Floats2d]
@@ -29,14 +29,15 @@ def build_hash_embed_recurrent(
     maxout_pieces: int = 3,
     subword_features: bool = True,
     pretrained_vectors: bool | None = False,
+    sentences: Literal["set", "ignored"] = "set",
 ) -> Model[list[Doc], Vectors]:
     """Build hash embeddings, convolutions over windows and a recurrence in both directions.
 
     The embeddings and the convolutions are those of `spacy-skd.HashEmbedCNN.v1`, which sees
-    `depth * window_size` tokens to either side; the recurrence sees the document. It begins anew
-    with every document. Each layer of it is followed by a maxout layer with layer normalisation,
-    whose output is added to its input as in the convolutions. Runs on numpy and cupy, without
-    torch.
+    `depth * window_size` tokens to either side; the recurrence sees the sentence, or the document
+    where it has no boundaries. Each layer of it is followed by a maxout layer with layer
+    normalisation, whose output is added to its input as in the convolutions. Runs on numpy and
+    cupy, without torch.
 
     width: of the output and of all layers between embeddings and output.
     depth: number of convolutions below the recurrence; may be 0.
@@ -49,13 +50,17 @@ def build_hash_embed_recurrent(
     maxout_pieces: pieces of the maxout of convolutions and recurrent layers.
     subword_features: embed prefix, suffix and shape of a token too.
     pretrained_vectors: embed the static vectors of the vocabulary too.
+    sentences: "set" to read each sentence of a document by itself, if its boundaries are set when
+        it comes in; "ignored" to read it as a whole.
 
-    The model has the references "embed" and "encode". Raises ValueError for a `recurrence` that
-    there is not, or a `recurrent_depth` under 1.
+    The model has the references "embed" and "encode". Raises ValueError for a `recurrence` or
+    `sentences` that there are not, or a `recurrent_depth` under 1.
     """
     if recurrence not in RECURRENCES:
         known = ", ".join(f'"{name}"' for name in RECURRENCES)
         raise ValueError(f'The recurrence of an encoder is one of {known}, not "{recurrence}".')
+    if sentences not in ("set", "ignored"):
+        raise ValueError(f'The sentences of an encoder are "set" or "ignored", not "{sentences}".')
     if recurrent_depth < 1:
         raise ValueError(
             f"recurrent_depth is {recurrent_depth}; without a recurrence the encoder is "
@@ -66,7 +71,8 @@ def build_hash_embed_recurrent(
     encode = _over_documents(clone(layer, recurrent_depth), width)
     if depth:
         encode = chain(MaxoutWindowEncoder(width, window_size, maxout_pieces, depth), encode)
-    return lean(build_Tok2Vec_model(embed, encode))
+    build = within_sentences if sentences == "set" else build_Tok2Vec_model
+    return lean(build(embed, encode))
 
 
 def _recurrent_layer(

@@ -8,6 +8,7 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..layers import arc_relations, arc_scores, arc_structure, trilinear
+from ..layers.settings import check_at_least
 from ..structures import ArcDistribution
 from .biaffine_parser import parser_model
 
@@ -38,13 +39,14 @@ def build_second_order_parser(
     iterations: of mean field.
 
     For the other arguments and the references see spacy-skd.BiaffineParser.v1. Raises ValueError
-    without any factor.
+    for what it raises it for, and without any factor.
     """
     if not (siblings or grandparents):
         raise ValueError(
             "A parser of the second order needs siblings, grandparents or both; without them it is "
             "spacy-skd.BiaffineParser.v1."
         )
+    check_at_least(1, arc_width=arc_width, relation_width=relation_width, factor_width=factor_width)
     relations = arc_relations(nO, 2 * relation_width, distances)
     structure = arc_structure(
         arc_scores(2 * arc_width, distances),

@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from spacy.tokens import Doc, Span
 
+from .analyses import NO_FEATURES, parts_of
 from .parse_annotation import set_sentence_starts, set_tree
+from .preset_entities import replace_entities
 from .readings import Reading, Units
 
 
@@ -49,7 +51,7 @@ class Entities(Alternative):
         if self.spans_key is not None:
             doc.spans[self.spans_key] = spans
         else:
-            doc.set_ents(spans)
+            replace_entities(doc, spans)
         return doc
 
     def _spans_in(self, doc: Doc) -> list[Span]:
@@ -87,11 +89,14 @@ class Tags(Alternative):
             set_sentence_starts(doc, starts)
             return doc
         for token, label in self.units:
-            if self.attribute == "morph":
-                tagged: Any = doc[token]
-                tagged.set_morph("" if label == "_" else label)
-            else:
-                setattr(doc[token], self.names[self.attribute], label)
+            tagged: Any = doc[token]
+            if self.attribute in self.names:
+                setattr(tagged, self.names[self.attribute], label)
+                continue
+            features, pos = parts_of(label)
+            tagged.set_morph("" if features == NO_FEATURES else features)
+            if pos:
+                tagged.pos_ = pos
         return doc
 
 

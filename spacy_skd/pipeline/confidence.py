@@ -2,7 +2,7 @@
 `token._.head_confidence`, `doc._.confidences()`, `doc._.alternatives(k)` and
 `doc._.entities_above(threshold)`.
 
-Nothing is computed before someone asks.
+Nothing is computed before someone asks, or writes the document.
 """
 
 from __future__ import annotations
@@ -15,52 +15,56 @@ import numpy as np
 from spacy.tokens import Doc, Span, SpanGroup, Token
 
 from .alternatives import Alternative, alternatives_of
+from .analyses import analysis_of
 from .documents import name_of
-from .kept_readings import Readings, check_tokens, readings_at, readings_of
+from .kept_readings import Readings, check_tokens, parts_of, readings_at, readings_of
 from .readings import Reading, Unit
 
 LOGGER = logging.getLogger("spacy")
-TAGS = ("tag", "pos", "morph", "sent_start")
+TAGS = ("tag", "pos", "morph+pos", "morph", "sent_start")
 """What `tag_confidence` is about, where several components have labelled the tokens: the first."""
-ALL = (*TAGS, "entities", "tree")
+ENTITIES = ("entities",)
+ALL = (*TAGS, *ENTITIES, "tree")
 
 
 def span_confidence(span: Span) -> float | None:
     """The probability of the span with its label.
 
-    That of the component which found it; if none has, of the first one that knows the label. None
-    if no component does, if the span was there before, and, of spans that were not found, in
-    documents that have been written since. Raises ValueError where nothing is kept.
+    That of the component which found it; if none has, of the first one that knows the label, which
+    is near 0 for most entities that a rule has set later. None if no component does, if the span
+    was there before, and, of spans that were not found, in documents that have been written since.
+    Raises ValueError where nothing is kept.
     """
-    part, readings = readings_at(span.doc, span.start)
-    entities = _of_kind(span.doc, part, readings, "entities")
-    if not entities:
+    asked: list[tuple[Reading, Unit]] = []
+    for part, readings in readings_at(span.doc, span.start):
+        unit = (span.start - part.start, span.end - part.start, span.label_)
+        for reading in _of_kind(span.doc, part, readings, "entities"):
+            if unit in reading.found():
+                return reading.found()[unit]
+            asked.append((reading, unit))
+    if not asked:
         raise _nothing_kept(span.doc, "skd_ner")
-    unit = (span.start - part.start, span.end - part.start, span.label_)
-    for reading in entities:
-        if unit in reading.found():
-            return reading.found()[unit]
-    return _first(reading.probability_of(unit) for reading in entities)
+    return _first(reading.probability_of(unit) for reading, unit in asked)
 
 
 def tag_confidence(token: Token) -> float | None:
     """The probability of the token's tag, part of speech, morphology or sentence start, the first
     of these that a component has set. None, and ValueError, as for spans."""
-    part, readings = readings_at(token.doc, token.i)
-    tags = [reading for kind in TAGS for reading in _of_kind(token.doc, part, readings, kind)]
-    if not tags:
-        raise _nothing_kept(token.doc, "skd_tagger")
-    return tags[0].probability_of((token.i - part.start, _label(token, tags[0].kind)))
+    for part, readings in readings_at(token.doc, token.i):
+        tags = [reading for kind in TAGS for reading in _of_kind(token.doc, part, readings, kind)]
+        if tags:
+            return tags[0].probability_of((token.i - part.start, _label(token, tags[0].kind)))
+    raise _nothing_kept(token.doc, "skd_tagger")
 
 
 def head_confidence(token: Token) -> float | None:
     """The probability of the token's head and its relation to it. None, and ValueError, as for
     spans; None for whitespace, too."""
-    part, readings = readings_at(token.doc, token.i)
-    trees = _of_kind(token.doc, part, readings, "tree")
-    if not trees:
-        raise _nothing_kept(token.doc, "skd_parser")
-    return trees[0].probability_of((token.i - part.start, token.head.i - part.start, token.dep_))
+    for part, readings in readings_at(token.doc, token.i):
+        for tree in _of_kind(token.doc, part, readings, "tree"):
+            head = token.head.i - part.start
+            return tree.probability_of((token.i - part.start, head, token.dep_))
+    raise _nothing_kept(token.doc, "skd_parser")
 
 
 def confidences(doc: Doc, component: str | None = None) -> dict[Unit, float]:
@@ -76,8 +80,8 @@ def alternatives(doc: Doc, k: int = 5, component: str | None = None) -> list[Alt
     """The `k` best analyses of the document by a component with their probabilities, best first.
 
     component: its name; not needed if it is the only one. Raises ValueError if there are several,
-    or none, if the document is put together from others, and if it has been written since and so
-    many were not asked for before.
+    or none, if it annotated the documents that this one is put together from, if the document has
+    been written since and so many were not asked for before, and for a k below 1.
     """
     return alternatives_of(doc, _chosen(doc, component, f"alternatives({k}, ", ALL), k)
 
@@ -87,7 +91,7 @@ def entities_above(doc: Doc, threshold: float, component: str | None = None) -> 
 
     Their probabilities are in `.attrs["scores"]`. component, errors: as for `alternatives`.
     """
-    reading = _chosen(doc, component, f"entities_above({threshold}, ", ("entities",))
+    reading = _chosen(doc, component, f"entities_above({threshold}, ", ENTITIES)
     found: list[Any] = reading.above(threshold)
     spans = [Span(doc, start, end, label=label) for (start, end, label), _ in found]
     scores = np.asarray([value for _, value in found], dtype=np.float64)
@@ -136,26 +140,36 @@ def _label(token: Any, attribute: str) -> str:
     """The token's label, in the form of those of the components."""
     if attribute == "sent_start":
         return {True: "S", False: "I"}.get(token.is_sent_start, "")
-    if attribute == "morph":
-        return token.vocab.strings[token.morph.key]
+    if attribute in ("morph", "morph+pos"):
+        features = token.vocab.strings[token.morph.key]
+        return features if attribute == "morph" else analysis_of(features, token.pos_)
     return token.tag_ if attribute == "tag" else token.pos_
 
 
 def _chosen(doc: Doc, component: str | None, call: str, kinds: Sequence[str]) -> Reading:
-    """The reading of a component, or of the only one whose kind is among `kinds`."""
+    """The reading of a component, or of the only one, whose kind is among `kinds`."""
+
+    def fitting(readings: Readings) -> list[str]:
+        return [name for name, reading in readings.items() if reading.kind in kinds]
+
     readings = readings_of(doc)
-    if component is not None:
-        found = [name for name in readings if name == component]
-    else:
-        found = [name for name, reading in readings.items() if reading.kind in kinds]
+    candidates = fitting(readings)
+    found = candidates if component is None else [name for name in candidates if name == component]
     if len(found) == 1:
         return check_tokens(doc, readings[found[0]], len(doc))
-    if not readings:
-        raise _nothing_kept(doc, "skd_ner, skd_tagger or skd_parser")
-    names = [repr(name) for name in found or readings]
+    parts = [names for part in parts_of(doc) if (names := fitting(part))]
+    if not found and any(component is None or component in names for names in parts):
+        raise ValueError(
+            f"The {name_of(doc)} is put together from {len(parts)}, or a part of one: ask these."
+        )
+    if not candidates:
+        only_entities = tuple(kinds) == ENTITIES
+        raise _nothing_kept(doc, "skd_ner" if only_entities else "skd_ner, skd_tagger, skd_parser")
+    names = [repr(name) for name in candidates]
     wrong = "" if component is None else f" and not by '{component}'"
+    what = "has entities" if tuple(kinds) == ENTITIES else "was annotated"
     raise ValueError(
-        f"The {name_of(doc)} was annotated by {', '.join(names)}{wrong}: say which of these is "
+        f"The {name_of(doc)} {what} by {', '.join(names)}{wrong}: say which of these is "
         f"meant, for instance doc._.{call}component={names[0]})."
     )
 

@@ -1,5 +1,7 @@
 """Documents in examples and in messages."""
 
+from collections.abc import Sequence
+
 from spacy.tokens import Doc
 from spacy.training import Example
 
@@ -16,3 +18,9 @@ def name_of(doc: Doc) -> str:
     """How an error message refers to a document."""
     text = doc.text[:60]
     return f"document '{text}…'" if len(doc.text) > 60 else f"document '{text}'"
+
+
+def some_of(names: Sequence[str], n_shown: int = 20) -> str:
+    """Names for a message: the first ones, where there are many."""
+    shown = ", ".join(names[:n_shown])
+    return f"{shown} and {len(names) - n_shown:,} more" if len(names) > n_shown else shown

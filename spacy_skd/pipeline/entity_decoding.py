@@ -1,8 +1,9 @@
 """From distributions to entities: the best ones, given what is known already."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from spacy.tokens import Doc, Span
@@ -53,6 +54,20 @@ def nested_entities(distribution: LocalSpans, threshold: float) -> Entities:
     ]
     scores = np.asarray([score for *_, score in rows], "float32")
     return _as_entities([row[:4] for row in rows], scores)
+
+
+def warn_of_flat_threshold(name: str, cfg: Mapping[str, Any]) -> None:
+    """Warn if a component whose entities may be nested has a threshold for those that may not.
+
+    name: of the component. cfg: its settings.
+    """
+    if cfg.get("flat_threshold") is not None:
+        warnings.warn(
+            f"flat_threshold = {cfg['flat_threshold']} of component '{name}' changes nothing: the "
+            f"entities of its model may be nested, and it predicts those above threshold = "
+            f"{cfg['threshold']}. Set that one.",
+            stacklevel=2,
+        )
 
 
 def likely_entities(

@@ -7,7 +7,7 @@ for the span of all characters: so it moves with the document when documents are
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from spacy.tokens import Doc
@@ -30,48 +30,52 @@ def keep(docs: Sequence[Doc], answers: Answers) -> None:
 def forget(docs: Sequence[Doc], component: str) -> None:
     """Take from documents what they know of an earlier annotation by a component."""
     for doc in docs:
-        _user_data(doc).get(_key(doc), {}).pop(component, None)
+        for readings in _user_data(doc) and [_own(doc), *parts_of(doc)]:
+            readings.pop(component, None)
 
 
 def reading_of(doc: Doc, component: str) -> Reading | None:
     """What a component has left in a document, if it has."""
-    return _readings(_user_data(doc).get(_key(doc), {})).get(component)
+    return readings_of(doc).get(component)
 
 
 def readings_of(doc: Doc) -> Readings:
-    """What components have left in a document, in their order.
+    """What components have left in a document as a whole, in their order."""
+    return _readings(_own(doc))
 
-    Raises ValueError for one that is put together from others or a part of one.
+
+def parts_of(doc: Doc) -> list[Readings]:
+    """What components have left in the documents that this one is put together from, or in the one
+    that it is a part of."""
+    return [readings for _, _, readings in _parts(doc)]
+
+
+def readings_at(doc: Doc, token: int) -> Iterator[tuple[slice, Readings]]:
+    """What components have left in parts of the document that a token is in, and where these are:
+    first in all of it, then in the documents that it is put together from, the longest first.
+
+    Of components that have annotated it again since, only the first.
     """
-    own = _user_data(doc).get(_key(doc))
-    if own is not None:
-        return _readings(own)
-    if parts := _parts(doc):
-        raise ValueError(
-            f"The {name_of(doc)} is put together from {len(parts)}, or a part of one: ask these."
-        )
-    return {}
-
-
-def readings_at(doc: Doc, token: int) -> tuple[slice, Readings]:
-    """Where the part of the document is that a token is in, and what components have left there: of
-    a document that is put together from others."""
-    everything = slice(0, len(doc))
-    own = _user_data(doc).get(_key(doc))
-    if own is not None:
-        return everything, _readings(own)
+    own = readings_of(doc)
+    yield slice(0, len(doc)), own
     if not len(doc):
-        return everything, {}
+        return
     place, n_characters = doc[min(token, len(doc) - 1)].idx, _key(doc)[3]
-    for start, end, readings in _parts(doc):
+    known = set(own)
+    for start, end, readings in sorted(_parts(doc), key=lambda part: part[0] - part[1]):
         if 0 <= start <= place < end <= n_characters:
-            first, last = _token_at(doc, start), _token_at(doc, end)
-            return slice(first, last), readings
-    return everything, {}
+            where = slice(_token_at(doc, start), _token_at(doc, end))
+            yield where, {name: found for name, found in readings.items() if name not in known}
+            known.update(readings)
 
 
 def _user_data(doc: Doc) -> dict[Any, Any]:
     return doc.user_data
+
+
+def _own(doc: Doc) -> dict[str, Any]:
+    """What the document keeps under its own key."""
+    return _user_data(doc).get(_key(doc), {})
 
 
 def _key(doc: Doc) -> Key:
@@ -92,15 +96,17 @@ def _readings(kept: dict[str, Any]) -> Readings:
     for name, reading in kept.items():
         if is_reading(reading):
             kept[name] = Reading.from_dict(reading)
-    return {name: reading for name, reading in kept.items() if isinstance(reading, Reading)}
+    known = {name: reading for name, reading in kept.items() if isinstance(reading, Reading)}
+    return kept if len(known) == len(kept) else known
 
 
 def _parts(doc: Doc) -> list[tuple[int, int, Readings]]:
-    """The first and last character of parts of the document, and their readings."""
+    """The first and last character of parts of the document, and their readings; not its own."""
+    own = _key(doc)
     return [
         (key[2], key[3], _readings(value))
         for key, value in _user_data(doc).items()
-        if isinstance(key, tuple) and len(key) == 4 and key[:2] == ("._.", NAME)
+        if isinstance(key, tuple) and len(key) == 4 and key[:2] == own[:2] and key != own
     ]
 
 

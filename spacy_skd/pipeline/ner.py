@@ -28,6 +28,7 @@ from .entity_decoding import (
     constrain,
     likely_entities,
     nested_entities,
+    warn_of_flat_threshold,
 )
 from .preset_entities import BEGIN, IN, add_entities, preset_tokens
 from .structured_pipe import StructuredPipe
@@ -227,6 +228,7 @@ class EntityRecognizer(StructuredPipe):
         constrained = self._constrain(docs, structure, preset)
         with self._naming(docs):
             if key is not None and isinstance(constrained, LocalSpans):
+                warn_of_flat_threshold(self.name, self.cfg)
                 entities = nested_entities(constrained, self.cfg["threshold"])
             elif (threshold := self.cfg.get("flat_threshold")) is not None:
                 entities = likely_entities(constrained, threshold, may_overlap=key is not None)
@@ -389,5 +391,5 @@ class EntityRecognizer(StructuredPipe):
         return ValueError(
             f"An entity of {name_of(example.reference)} has the label '{label}', which component "
             f"'{self.name}' does not know (it knows {', '.join(self.labels)}). Remove the label "
-            "from the data, or train a new component on all the labels."
+            "from the data, or add it to the component (`add_label`, `python -m spacy skd widen`)."
         )

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from spacy.parts_of_speech import NAMES
-from spacy.strings import StringStore
 from spacy.symbols import DEP, HEAD, POS, SENT_START
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -156,21 +155,29 @@ def token_labels(
     heads: Ints1d,
     relations: Ids1d,
     lengths: Sequence[int] | Ints1d,
-    strings: StringStore,
+    docs: Sequence[Doc],
     tags: Ints1d | None,
 ) -> list[str | None]:
     """The label of each token that means its head and relation (N,), None where one is not known.
 
-    heads: (N,) head numbers within sentences. tags: (N,) parts of speech, if heads are told by
-        them, not by their positions.
+    heads: (N,) head numbers within sentences. docs: that know the names of the relations. tags:
+        (N,) parts of speech, if heads are told by them, not by their positions.
     """
     names = None if tags is None else {tag: NAMES[tag] for tag in np.unique(tags).tolist()}
     return labels_of_trees(
         np.where(relations == 0, MISSING, heads),
-        [strings[relation] for relation in relations.tolist()],
+        names_of(relations, docs),
         Words(to_host(lengths), tags),
         names,
     )
+
+
+def names_of(relations: Ids1d, docs: Sequence[Doc]) -> list[str]:
+    """The names of relations (N,), each of which the vocabulary of one of the documents knows."""
+    stores = list({id(doc.vocab): doc.vocab.strings for doc in docs}.values())
+    ids, places = np.unique(relations, return_inverse=True)
+    names = [next(store[one] for store in stores if one in store) for one in ids.tolist()]
+    return [names[place] for place in places.tolist()]
 
 
 def gold_sentence_starts(example: Example) -> Ints1d:

@@ -294,9 +294,7 @@ class Parser(StructuredPipe):
     ) -> Ints1d:
         """Columns of the labels of tokens (N,), −1 where there is none: labels that the model does
         not know are learnt from by no one."""
-        labels = self._labels_of(
-            [example.predicted for example in examples], heads, relations, lengths
-        )
+        labels = self._labels_of(examples, heads, relations, lengths)
         number = {label: column for column, label in enumerate(self.cfg["labels"])}
         return np.asarray([number.get(label, MISSING) for label in labels])
 
@@ -368,7 +366,7 @@ class Parser(StructuredPipe):
         if not (heads != MISSING).any():
             heads, relations = taught_tree(doc, get_target(doc, self.name))
             heads = within_sentences(heads, lengths)
-        labels = self._labels_of([doc], heads, relations, lengths)
+        labels = self._labels_of([Example(doc, doc)], heads, relations, lengths)
         return {label for label in labels if label is not None}
 
     def labels_of_columns(self, columns: Sequence[str]) -> Iterable[str]:
@@ -381,11 +379,12 @@ class Parser(StructuredPipe):
             super().check_labels(target)
 
     def _labels_of(
-        self, docs: Sequence[Doc], heads: Ints1d, relations: Ids1d, lengths: Ints1d
+        self, examples: Sequence[Example], heads: Ints1d, relations: Ids1d, lengths: Ints1d
     ) -> list[str | None]:
         """The label of each token (N,), None where its head or relation is not known."""
-        tags = tags_of(docs) if self._needs_tags else None
-        return token_labels(heads, relations, lengths, self.vocab.strings, tags)
+        tags = tags_of([example.predicted for example in examples]) if self._needs_tags else None
+        gold = [example.reference for example in examples]
+        return token_labels(heads, relations, lengths, gold, tags)
 
     # --- sentences
 

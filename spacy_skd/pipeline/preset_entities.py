@@ -1,6 +1,6 @@
 """Entities that documents have before they are annotated: what they fix, and how they are kept."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from spacy.symbols import ENT_IOB
@@ -31,7 +31,15 @@ def add_entities(doc: Doc, spans: Iterable[Span]) -> None:
     """Add the entities that do not begin in one that the document has; keep what it has."""
     kept = doc.ents
     taken = {token for entity in kept for token in range(entity.start, entity.end)}
-    new = [span for span in spans if span.start not in taken]
+    replace_entities(doc, [*kept, *(span for span in spans if span.start not in taken)])
+
+
+def replace_entities(doc: Doc, spans: Sequence[Span]) -> None:
+    """Set these entities in place of those that the document has. Tokens that are blocked, and in
+    none of them, stay so."""
     codes, types = doc.to_array(["ENT_IOB", "ENT_TYPE"]).T
-    blocked = np.flatnonzero((codes == BEGIN) & (types == 0)).tolist()
-    doc.set_ents([*kept, *new], blocked=[doc[token : token + 1] for token in blocked])
+    blocked = (codes == BEGIN) & (types == 0)
+    for span in spans if blocked.any() else ():
+        blocked[span.start : span.end] = False
+    numbers = np.flatnonzero(blocked).tolist()
+    doc.set_ents(list(spans), blocked=[doc[token : token + 1] for token in numbers])

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from copy import copy
 from functools import cached_property
+from numbers import Integral, Real
 from typing import Any, TypeAlias, TypeVar
 
 import srsly
@@ -42,7 +43,8 @@ class Answers:
     """
 
     kind: str
-    """What it is about: "entities", "tag", "pos", "morph", "sent_start" or "tree"."""
+    """What it is about: "entities", "tag", "pos", "morph", "morph+pos", "sent_start" or
+    "tree"."""
     spans_key: str | None = None
 
     def __init__(self, component: str, structure: Any, source: Any, temperature: float) -> None:
@@ -122,6 +124,9 @@ class Reading:
     """What one component found in one document. A copy of the document has the same reading.
 
     Made by `Reading.of` from a batch's answers, and by `Reading.from_dict` from plain data.
+
+    What was asked before is remembered as one value, replaced by another at once, and never read
+    again to answer: another thread may ask of the same document at the same time.
     """
 
     def __init__(self, component: str, kind: str, n_tokens: int) -> None:
@@ -133,8 +138,7 @@ class Reading:
         self._answers: Answers | None = None
         self._number = -1
         self._found: dict[Unit, float] | None = None
-        self._best: Scored = []
-        self._has_all = False
+        self._best: tuple[Scored, bool] = [], False  # whether these are all that there are
         self._above: tuple[float, list[tuple[Unit, float]]] | None = None
 
     @classmethod
@@ -167,26 +171,30 @@ class Reading:
         return self._answers.probability_of(self._number, unit)
 
     def alternatives(self, k: int) -> Scored:
-        """The `k` best analyses. Raises ValueError for k below 1, and where they are needed of a
-        document that was written before anyone had asked for so many."""
-        if k < 1:
-            raise ValueError(f"k should be at least 1, but it is {k}.")
-        if len(self._best) < k and not self._has_all:
+        """The `k` best analyses. Raises ValueError for a k that is no number or below 1, and where
+        they are needed of a document that was written before anyone had asked for so many."""
+        if not isinstance(k, Integral) or k < 1:
+            raise ValueError(f"k has to be a whole number of at least 1, but it is {k!r}.")
+        best, are_all = self._best
+        if len(best) < k and not are_all:
             if self._answers is None:
-                raise self._lost(f"its {k} best analyses ({len(self._best)} are kept)")
-            self._best = self._answers.alternatives(self._number, k)
-            self._has_all = len(self._best) < k
-        return self._best[:k]
+                raise self._lost(f"its {k} best analyses ({len(best)} are kept)")
+            best = self._answers.alternatives(self._number, k)
+            self._best = best, len(best) < k
+        return best[:k]
 
     def above(self, threshold: float) -> list[tuple[Unit, float]]:
         """All entities whose probability is at least the threshold. Raises ValueError as
-        `alternatives` does, for a threshold that is not above 0, and if it is not about entities.
-        """
-        if self._above is None or threshold < self._above[0]:
+        `alternatives` does, for a threshold that is no number above 0, and if it is not about
+        entities."""
+        if not isinstance(threshold, Real) or not threshold > 0:
+            raise ValueError(f"The threshold has to be a number above 0, but it is {threshold!r}.")
+        threshold, above = float(threshold), self._above
+        if above is None or threshold < above[0]:
             if self._answers is None:
                 raise self._lost(f"its entities with a probability of {threshold} or more")
-            self._above = threshold, self._answers.above(self._number, threshold)
-        return [(unit, value) for unit, value in self._above[1] if value >= threshold]
+            above = self._above = threshold, self._answers.above(self._number, threshold)
+        return [(unit, value) for unit, value in above[1] if value >= threshold]
 
     def place_in(self, source: Any) -> tuple[Answers, int] | None:
         """The answers of the document's batch and its number there; None if they are not about
@@ -206,9 +214,9 @@ class Reading:
 
     def to_dict(self) -> dict[str, Any]:
         """The reading as plain data, after computing the probabilities of what was found."""
-        above = None
-        if self._above is not None:
-            threshold, entities = self._above
+        above, (best, are_all) = None, self._best
+        if (asked := self._above) is not None:
+            threshold, entities = asked
             above = [threshold, [[list(unit), value] for unit, value in entities]]
         return {
             FORMAT: VERSION,
@@ -219,9 +227,9 @@ class Reading:
             "preset": [list(place) for place in self.preset],
             "found": [[list(unit), value] for unit, value in self.found().items()],
             "alternatives": [
-                [probability, [list(unit) for unit in units]] for probability, units in self._best
+                [probability, [list(unit) for unit in units]] for probability, units in best
             ],
-            "has_all": self._has_all,
+            "has_all": are_all,
             "above": above,
         }
 
@@ -232,10 +240,10 @@ class Reading:
         reading.spans_key = data["spans_key"]
         reading.preset = tuple((start, end) for start, end in data["preset"])
         reading._found = {tuple(unit): value for unit, value in data["found"]}
-        reading._best = [
+        best = [
             (value, tuple(tuple(unit) for unit in units)) for value, units in data["alternatives"]
         ]
-        reading._has_all = data["has_all"]
+        reading._best = best, data["has_all"]
         if data["above"] is not None:
             threshold, entities = data["above"]
             reading._above = threshold, [(tuple(unit), value) for unit, value in entities]

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
@@ -21,11 +21,13 @@ from ..distill.parts import Distribution, Parts
 from ..distill.targets import Target
 from ..distill.temperature import check_temperature
 from ..layers import get_labels, set_labels
+from ..layers.widening import widen_labels
 from ..structures import SentenceError
 from .barred_labels import register_barred_labels
 from .confidence import register_attributes
 from .documents import name_of
 from .kept_readings import forget, keep, reading_of
+from .loading import ConfiguredPipe
 from .readings import Answers, Unit
 
 LOGGER = logging.getLogger("spacy")  # what `spacy train` shows
@@ -36,7 +38,7 @@ HINT = (
 N_SAMPLE_DOCS = 10  # documents that a model sees to infer its dimensions
 
 
-class StructuredPipe(TrainablePipe):
+class StructuredPipe(ConfiguredPipe):
     """A component whose model gives distributions over structures, one a document or a sentence.
 
     Subclasses say what the labels are: `column_labels`, `get_annotation`, `labels_of`, and
@@ -66,7 +68,7 @@ class StructuredPipe(TrainablePipe):
     ) -> None:
         # Not at import, which spaCy does for every pipeline: others may want these names.
         register_attributes()
-        register_barred_labels()
+        register_barred_labels(self)
         self.vocab = vocab
         self.model = model
         self.name = name
@@ -88,21 +90,28 @@ class StructuredPipe(TrainablePipe):
         return self.labels
 
     def add_label(self, label: str) -> int:
-        """Add a label before the model is initialised. Returns 1 if it is new, else 0.
+        """Add a label. Returns 1 if it is new, else 0.
 
-        Raises ValueError once the model has its labels: they cannot be extended.
+        A model that is trained gets columns for it and predicts as before until it has learnt it
+        (`layers.widening`).
+
+        Raises ValueError for what is no label, and for a trained parser.
         """
         if not isinstance(label, str) or not label:
             raise ValueError(f"A label of '{self.name}' has to be a non-empty string: {label!r}.")
         if label in self.cfg["labels"]:
             return 0
-        if get_labels(self.model):
-            raise ValueError(
-                f"The component '{self.name}' has been trained on the labels "
-                f"{', '.join(self.labels)} and cannot take the new label '{label}'. Train a new "
-                "component on all the labels, or remove the label from the data."
-            )
         self.cfg["labels"].append(label)
+        if get_labels(self.model):
+            try:
+                widen_labels(self.model, self.column_labels())
+            except ValueError as error:
+                self.cfg["labels"].remove(label)
+                raise ValueError(
+                    f"The component '{self.name}' has been trained on the labels "
+                    f"{', '.join(self.labels)} and cannot take the new label '{label}': {error} "
+                    "Train a new component on all the labels, or remove the label from the data."
+                ) from error
         self.vocab.strings.add(label)
         return 1
 
@@ -139,9 +148,9 @@ class StructuredPipe(TrainablePipe):
 
     @temperature.setter
     def temperature(self, temperature: float) -> None:
+        if not isinstance(temperature, Real) or not np.isfinite(temperature):
+            raise ValueError(f"The temperature has to be a number above 0, not {temperature!r}.")
         check_temperature(temperature)
-        if not np.isfinite(temperature):
-            raise ValueError("The temperature has to be a number, not infinite.")
         self.cfg["temperature"] = float(temperature)
 
     def units(self, doc: Doc) -> list[Any]:
@@ -296,9 +305,11 @@ class StructuredPipe(TrainablePipe):
         labels: the labels, for instance from `spacy init labels`; read from the examples if None.
 
         Labels that exist in the label_map of the corpus alone are named in the log: as a warning if
-        there is gold annotation, which does not have them.
+        there is gold annotation, which does not have them. A temperature that was fitted to earlier
+        weights is 1 again.
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
+        self.cfg.pop("temperature", None)
         if labels is None:
             labels = sorted(self._find_labels(get_examples()))
         for label in labels:

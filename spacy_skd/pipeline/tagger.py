@@ -1,7 +1,7 @@
-"""`skd_tagger`: one label a token — fine-grained tag, part of speech, morphology, or whether it
-begins a sentence."""
+"""`skd_tagger`: one label a token — fine-grained tag, part of speech, features, both of these at
+once, or whether it begins a sentence."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,26 @@ from thinc.api import Config, Model
 
 from ..distill.annotation import MISSING
 from ..distill.objectives import Objective
+from ..distill.targets import Target
 from ..structures import LinearChain, Token
 from ..structures.base import array_module
+from .analyses import analysis_of, parts_of
 from .barred_labels import barred_labels, check_not_all
 from .documents import name_of, same_tokens
 from .structured_pipe import StructuredPipe
 from .tag_answers import TagAnswers
 from .units import SENTENCE_STARTS, Tag, tags_of
 
-ATTRIBUTES = {"tag": TAG, "pos": POS, "morph": MORPH, "sent_start": SENT_START}
+ATTRIBUTES = {
+    "tag": [TAG],
+    "pos": [POS],
+    "morph": [MORPH],
+    "morph+pos": [MORPH, POS],
+    "sent_start": [SENT_START],
+}
+"""What a component may set, and what spaCy calls that of a token."""
+UNKNOWN = MISSING - 1
+"""Annotation that no label agrees with."""
 
 default_config = """
 [model]
@@ -70,7 +81,7 @@ def make_tagger(
 
     model: documents to distributions over label sequences, for instance spacy-skd.MaxEnt.v1.
     objective: loss, for instance spacy-skd.StructuralKD.v1.
-    attribute: what to tag: "tag", "pos", "morph" or "sent_start".
+    attribute: what to tag: "tag", "pos", "morph", "morph+pos" or "sent_start".
     overwrite: replace tags that are set already; otherwise they are kept and decoded around.
     confidence: let documents keep what is needed to ask for probabilities.
     scorer: scoring method.
@@ -95,10 +106,14 @@ def make_tagger_scorer() -> Callable:
 def score_tags(
     examples: Iterable[Example], *, attribute: str = "tag", **kwargs: Any
 ) -> dict[str, Any]:
-    """Accuracy of the attribute, as `tag_acc`, `pos_acc` or `morph_acc`; of sentences `sents_p`,
-    `sents_r` and `sents_f`."""
+    """Accuracy of the attribute, as `tag_acc`, `pos_acc` or `morph_acc`; of "morph+pos" both of
+    these; of sentences `sents_p`, `sents_r` and `sents_f`."""
     if attribute == "sent_start":
         return senter_score(examples, **kwargs)
+    if attribute == "morph+pos":
+        examples = list(examples)
+        parts = [score_tags(examples, attribute=part, **kwargs) for part in ("pos", "morph")]
+        return {name: value for scores in parts for name, value in scores.items()}
     if attribute == "morph":
         # By key: an analysis that is not set cannot be compared with anything.
         kwargs["getter"] = lambda token, _: token.morph.key
@@ -137,36 +152,63 @@ class Tagger(StructuredPipe):
         )
 
     def add_label(self, label: str) -> int:
-        """Add a label before the model is initialised. Returns 1 if it is new, else 0.
+        """Add a label, to a trained model too; see `StructuredPipe.add_label`.
 
         Raises ValueError for what is not a part of speech, or not I or S, if that is what the
-        component sets, and once the model has its labels.
+        component sets.
         """
         if self.cfg["attribute"] == "sent_start" and label not in SENTENCE_STARTS:
             raise ValueError(
                 f"The component '{self.name}' sets where sentences begin, by the labels "
                 f"{', '.join(SENTENCE_STARTS)}; it cannot set '{label}'."
             )
-        if self.cfg["attribute"] == "pos" and label not in PARTS_OF_SPEECH:
+        pos = label if self.cfg["attribute"] == "pos" else ""
+        if self._analyses:
+            features, pos = parts_of(label)
+            label = analysis_of(self.vocab.morphology.normalize_features(features), pos)
+        if pos and pos not in PARTS_OF_SPEECH:
             raise ValueError(
-                f"The component '{self.name}' cannot set the part of speech '{label}': spaCy knows "
+                f"The component '{self.name}' cannot set the part of speech '{pos}': spaCy knows "
                 f"{', '.join(filter(None, PARTS_OF_SPEECH))}. Set other tags as 'tag'."
             )
         return super().add_label(label)
+
+    def check_labels(self, target: Target) -> None:
+        """As of all components; features alone are no target where parts of speech are set, too."""
+        teachers = target.teacher.meant
+        if self._analyses and not _name_pos(teachers) and _name_pos(self.labels):
+            raise ValueError(
+                f"The component '{self.name}' sets features and parts of speech at once, but the "
+                f"teacher's target for it has features alone ('{teachers[0]}'), as of spaCy's "
+                'morphologizer: let a component with attribute = "morph" learn them and another, '
+                'with attribute = "pos", the parts of speech; or leave this target out.'
+            )
+        super().check_labels(target)
 
     @property
     def _finds_sentences(self) -> bool:
         return self.cfg["attribute"] == "sent_start"
 
+    @property
+    def _analyses(self) -> bool:
+        return self.cfg["attribute"] == "morph+pos"
+
     def labels_of(self, doc: Doc) -> Iterable[str]:
-        values = set(self._values(doc).tolist()) - {0}
+        values = self._values(doc)
         if self._finds_sentences:
-            return SENTENCE_STARTS if values else ()
-        return {doc.vocab.strings[value] for value in values}
+            return SENTENCE_STARTS if values.any() else ()
+        return {self._label_in(doc, row) for row in set(map(tuple, values.tolist())) if any(row)}
+
+    def _label_in(self, doc: Doc, values: Sequence[int]) -> str:
+        """The label of what a token has, given as spaCy's ids."""
+        names = [doc.vocab.strings[value] for value in values]
+        return analysis_of(*names) if self._analyses else names[0]
 
     def _values(self, doc: Doc) -> np.ndarray:
-        """Value of the attribute of each token (n,), as spaCy's ids; 0 where it is not set."""
-        values = doc.to_array(ATTRIBUTES[self.cfg["attribute"]])
+        """What each token has, as spaCy's ids (n, A), 0 where it is not set; A is 2 for features
+        and parts of speech, else 1."""
+        attributes = ATTRIBUTES[self.cfg["attribute"]]
+        values = doc.to_array(attributes).reshape(len(doc), len(attributes))
         if self._finds_sentences and not doc.has_annotation("SENT_START"):
             return np.zeros_like(values)  # spaCy says of the first token that it begins a sentence
         return values
@@ -182,34 +224,52 @@ class Tagger(StructuredPipe):
         return values
 
     def set_annotations(self, docs: Iterable[Doc], scores: Token | LinearChain) -> None:
-        """Write the best label sequence of each document, around the tags that are set already."""
+        """Write the best label sequence of each document, around what is set already."""
         docs = list(docs)
-        answers = self.read(docs, scores)
-        ids, offsets = self._ids(), answers.offsets
+        kept = self._all_kept(docs)
+        answers = self._decode(docs, scores, kept)
+        attributes, offsets = ATTRIBUTES[self.cfg["attribute"]], answers.offsets
+        values: Any = self._ids()[answers.columns]
+        if kept.any():
+            values = np.where(kept != 0, kept, values)
         for doc, start, end in zip(docs, offsets, offsets[1:]):
-            new: Any = ids[answers.columns[start:end]]
-            decided = answers.decided[start:end]
-            if not decided.all():
-                new = np.where(decided, new, self._values(doc))
-            doc.from_array([ATTRIBUTES[self.cfg["attribute"]]], new.reshape(-1, 1))
+            doc.from_array(attributes, values[start:end])
         self._keep(docs, answers)
 
     def read(
         self, docs: list[Doc], structure: Token | LinearChain, *, has_annotations: bool = False
     ) -> TagAnswers:
         """Decode, around the tags that documents have already; see `StructuredPipe.read`."""
-        kept = [self._kept(doc, none_set=has_annotations) for doc in docs]
-        values = np.concatenate([*kept, np.zeros(0, dtype=np.uint64)])
+        return self._decode(docs, structure, self._all_kept(docs, none_set=has_annotations))
+
+    def _all_kept(self, docs: list[Doc], *, none_set: bool = False) -> np.ndarray:
+        """`_kept` of a batch (N, A)."""
+        nothing = np.zeros((0, len(ATTRIBUTES[self.cfg["attribute"]])), dtype=np.uint64)
+        return np.concatenate([*(self._kept(doc, none_set=none_set) for doc in docs), nothing])
+
+    def _decode(
+        self, docs: list[Doc], structure: Token | LinearChain, kept: np.ndarray
+    ) -> TagAnswers:
+        """Decode, around the values (N, A) that are kept."""
+        is_set = kept != 0
+        is_open: Any = ~is_set.all(axis=1)
+        decided = is_open
         barred = barred_labels(docs, self.labels)
         if barred is not None:
-            check_not_all(barred, values == 0, docs, self.name)
-        if barred is None and not values.any():
-            scores = structure
-        else:
-            scores = _constrain(structure, values, self._ids(), barred)
+            check_not_all(barred, ~is_set.any(axis=1), docs, self.name)
+        scores = structure
+        if barred is not None or is_set.any():
+            allowed = _agreeing(kept, self._ids())
+            known: Any = allowed.any(axis=1)
+            decided = is_open & known
+            allowed |= ~known[:, None]  # a value that the component does not know says nothing
+            if barred is not None:
+                others = allowed & ~(barred & is_open[:, None])
+                allowed = np.where(others.any(axis=1, keepdims=True), others, allowed)
+            potentials = structure.scores if isinstance(structure, Token) else structure.emissions
+            scores = structure.restrict(array_module(potentials).asarray(allowed))
         with self._naming(docs):
             best = scores.argmax()
-        decided = values == 0
         if self._finds_sentences:
             firsts = scores.packing.offsets[:-1][scores.lengths > 0]
             decided[firsts] = True  # that they begin a sentence is known, not set before
@@ -226,59 +286,94 @@ class Tagger(StructuredPipe):
 
     def units(self, doc: Doc) -> list[Tag]:
         """(token, label) of each token of a document, predicted or gold, that has one."""
-        return tags_of(doc, self._values(doc), are_starts=self._finds_sentences)
+        values = self._values(doc)
+        if not self._analyses:
+            return tags_of(doc, values[:, 0], are_starts=self._finds_sentences)
+        columns = self._columns(values).tolist()
+        return [
+            (token, self._label_in(doc, row) if column < 0 else self.labels[column])
+            for token, (row, column) in enumerate(zip(values.tolist(), columns))
+            if any(row)
+        ]
 
     def known(self, doc: Doc) -> np.ndarray:
         """The tokens of which a gold document says the label, (n,) of bool. That the first one
         begins a sentence is not what it says: there is nothing to be right about."""
-        known = self._values(doc) != 0
+        values = self._values(doc)
+        known = (values != 0).all(axis=1)
+        if self._analyses:
+            known |= self._columns(values) >= 0
         if self._finds_sentences:
             known[:1] = False
         return known
 
     def _ids(self) -> np.ndarray:
-        """spaCy's id of each label, in the order of the columns."""
+        """What each label sets, as spaCy's ids (L, A), in the order of the columns; 0 where it sets
+        nothing."""
+        add_features, add_string = self.vocab.morphology.add, self.vocab.strings.add
         if self._finds_sentences:
-            return np.asarray([SENTENCE_STARTS[label] for label in self.labels], dtype=np.uint64)
-        if self.cfg["attribute"] == "morph":
-            return np.asarray(
-                [self.vocab.morphology.add(label) for label in self.labels], dtype=np.uint64
-            )
-        return np.asarray([self.vocab.strings.add(label) for label in self.labels], dtype=np.uint64)
+            ids: list[Any] = [SENTENCE_STARTS[label] for label in self.labels]
+        elif self._analyses:
+            parts = map(parts_of, self.labels)
+            ids = [(add_features(features), PARTS_OF_SPEECH[pos]) for features, pos in parts]
+        else:
+            add = add_features if self.cfg["attribute"] == "morph" else add_string
+            ids = [add(label) for label in self.labels]
+        n_attributes = len(ATTRIBUTES[self.cfg["attribute"]])
+        return np.asarray(ids, dtype=np.uint64).reshape(-1, n_attributes)
+
+    def _columns(self, values: np.ndarray) -> np.ndarray:
+        """The column of what tokens have, (n, A) to (n,): `MISSING` where nothing is set, and where
+        features or a part of speech alone leave more than one label; `UNKNOWN` where they leave
+        none."""
+        ids = self._ids()
+        same = (values[:, None] == ids).all(axis=2)
+        if values.shape[1] > 1:
+            agreeing = _agreeing(values, ids)
+            same = np.where(same.any(axis=1, keepdims=True), same, agreeing)
+        n_labels = same.sum(axis=1)
+        columns = np.where(n_labels == 1, same.argmax(axis=1), MISSING)
+        columns[(n_labels == 0) & values.any(axis=1)] = UNKNOWN
+        return columns.astype(np.int64)
 
     def get_annotation(self, example: Example) -> np.ndarray:
         """Gold column of each predicted token (n,), −1 where the annotation is missing."""
         if same_tokens(example):
-            values = self._values(example.reference).tolist()
-        elif self._finds_sentences:
-            number = {True: SENTENCE_STARTS["S"], False: SENTENCE_STARTS["I"], None: 0}
-            values = [number[starts] for starts in example.get_aligned_sent_starts()]
+            values = self._values(example.reference)
         else:
-            aligned = example.get_aligned(self.cfg["attribute"].upper())
-            values = [int(value or 0) for value in aligned]
-        column = {int(id_): number for number, id_ in enumerate(self._ids())}
-        column[0] = MISSING
-        try:
-            return np.asarray([column[value] for value in values], dtype=np.int64)
-        except KeyError as error:
-            label = example.reference.vocab.strings[error.args[0]]
+            values = self._aligned_values(example)
+        columns = self._columns(values)
+        for token in np.flatnonzero(columns == UNKNOWN)[:1].tolist():
             raise ValueError(
                 f"A token of {name_of(example.reference)} has the {self.cfg['attribute']} "
-                f"'{label}', which component '{self.name}' does not know. Remove it from the data, "
-                "or train a new component on all the labels."
-            ) from None
+                f"'{self._label_in(example.reference, values[token].tolist())}', which component "
+                f"'{self.name}' does not know. Remove it from the data, or train a new component "
+                "on all the labels."
+            )
+        return columns
+
+    def _aligned_values(self, example: Example) -> np.ndarray:
+        """The values of the reference for the tokens of the predicted document (n, A), if these are
+        others."""
+        if self._finds_sentences:
+            number = {True: SENTENCE_STARTS["S"], False: SENTENCE_STARTS["I"], None: 0}
+            aligned = [[number[starts] for starts in example.get_aligned_sent_starts()]]
+        else:
+            names = self.cfg["attribute"].upper().split("+")
+            aligned = [[int(value or 0) for value in example.get_aligned(name)] for name in names]
+        return np.asarray(aligned, dtype=np.uint64).T
 
 
-def _constrain(
-    scores: Token | LinearChain, values: np.ndarray, ids: np.ndarray, barred: np.ndarray | None
-) -> Token | LinearChain:
-    """The distributions given the values (N,) that are set; unknown values constrain nothing.
+def _name_pos(labels: Iterable[str]) -> bool:
+    return any(parts_of(label)[1] for label in labels)
 
-    barred: (N, L) which labels tokens without a value must not get.
+
+def _agreeing(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Which labels say nothing else (N, L) than what tokens have.
+
+    values: (N, A). ids: (L, A) what labels say. 0 in either is nothing said.
     """
-    fits = values[:, None] == ids
-    free = ~fits.any(axis=1, keepdims=True)
-    if barred is not None:
-        free = free & ~(barred & (values == 0)[:, None])
-    potentials = scores.scores if isinstance(scores, Token) else scores.emissions
-    return scores.restrict(array_module(potentials).asarray(fits | free))
+    agreeing = np.ones((len(values), len(ids)), dtype=bool)
+    for given, said in zip(values.T, ids.T):
+        agreeing &= (given[:, None] == said) | (given == 0)[:, None] | (said == 0)
+    return agreeing

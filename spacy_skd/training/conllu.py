@@ -1,9 +1,11 @@
 """CoNLL-U files as documents: what a tree must be is checked, then spaCy's converter makes the Doc.
 
 The words of a document are the syntactic words; empty nodes (1.1) are left out, and the words of a
-multiword token (1-2) follow each other without a space. Heads, relations ("root" becomes "ROOT"),
-tags (UPOS where XPOS is "_"), morphology and lemmas are as `spacy convert` gives them, and so are
-entities that the MISC column names in the BILUO scheme.
+multiword token (1-2) follow each other without a space, or are merged into it, as they are in
+text: French "du" is "de" and "le" in a treebank. Then it has the head and the relation of that of
+its words whose head is outside of it, and the lemmas, tags and features of all. Heads, relations
+("root" becomes "ROOT"), tags (UPOS where XPOS is "_"), morphology and lemmas are as `spacy convert`
+gives them, and so are entities that the MISC column names in the BILUO scheme.
 
 **Missing heads.** "_" in HEAD means that the token's head is not known; its relation, if any, is
 dropped. Such a token has an empty relation, `token.dep_ == ""`, and that alone is the mark, as it
@@ -73,12 +75,17 @@ class _Sentence:
 
 
 def read_conllu(
-    text: str, name: str = "CoNLL-U", n_sents: int = 1, skipped: Faults | None = None
+    text: str,
+    name: str = "CoNLL-U",
+    n_sents: int = 1,
+    skipped: Faults | None = None,
+    merge_subtokens: bool = False,
 ) -> Iterator[Doc]:
     """The documents of a CoNLL-U file, of `n_sents` sentences each.
 
     name: of the file, for messages.
     skipped: where given, sentences with a fault are left out and noted there.
+    merge_subtokens: make a multiword token one token.
 
     Raises ValueError, naming file, line and sentence, at the first sentence with a fault: columns
     that are missing, words that are not numbered 1, 2, 3, …, a part of speech, feature or head that
@@ -96,7 +103,8 @@ def read_conllu(
             skipped.n_sentences += 1
     if not sentences:
         return
-    docs = conllu_to_docs("\n\n".join(map(str, sentences)), n_sents=1, no_print=True)
+    lines = "\n\n".join(map(str, sentences))
+    docs = conllu_to_docs(lines, n_sents=1, merge_subtokens=merge_subtokens, no_print=True)
     for kind, run in groupby(zip(sentences, docs, strict=True), key=lambda pair: pair[0].kind):
         ours = map(_as_one_sentence, (doc for _, doc in run))
         for batch in minibatch(ours, 1 if kind == ROOTLESS else n_sents):

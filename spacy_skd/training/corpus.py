@@ -22,6 +22,7 @@ from .label_maps import LabelMap, LabelMaps
 from .side_by_side import side_by_side
 from .splitting import split_doc, split_sentences
 from .stores import GOLD, Stores, Weights, check_weight
+from .taught_names import ComponentNames
 
 Paths = str | Path | Sequence[str | Path] | None
 Augmenter = Callable[[Language, Example], Iterable[Example]]
@@ -46,6 +47,7 @@ def make_distill_corpus(
     target_weights: list[float] | dict[str, float] | None = None,
     label_map: dict[str, dict[str, str | None]] | None = None,
     label_map_by_store: dict[str, dict[str, dict[str, str | None]]] | None = None,
+    components: dict[str, list[str]] | None = None,
     gold_labels: dict[str, list[str]] | None = None,
     augmenter: Augmenter | None = None,
 ) -> "DistillCorpus":
@@ -65,6 +67,7 @@ def make_distill_corpus(
         target_weights=target_weights,
         label_map=label_map,
         label_map_by_store=label_map_by_store,
+        components=components,
         gold_labels=gold_labels,
         augmenter=augmenter,
     )
@@ -97,10 +100,14 @@ class DistillCorpus:
     target_weights: how much the stores count in an ensemble, one number for each of `targets` or by
         the names of the stores' folders; by default all alike. Under "gold", `gold_labels`.
         ValueError where there is nothing to weigh.
-    label_map: by component, the student's label for labels of the teachers; "" or null for none of
-        them (`distill.meaning.relabelled`). ValueError for labels that no teacher has.
+    label_map: by component, as the stores name it, the student's label for labels of the teachers;
+        "" or null for none of them (`distill.meaning.relabelled`). ValueError for labels that no
+        teacher has.
     label_map_by_store: the same by the names of the stores' folders, for teachers that call things
         by different names; of these stores it goes before label_map, label by label.
+    components: by component of the student, the names in the stores that it learns from, where that
+        is not its own name alone. Of a teacher, all of them teach it; of several teachers, if they
+        are an ensemble. ValueError for names that no store has.
     gold_labels: by component (skd_ner, of doc.ents), the labels that gold documents are annotated
         with. Of all others the annotation says nothing, and does not deny them. It then counts as a
         target beside those of the teachers, and an objective's teacher_weight does not matter.
@@ -127,6 +134,7 @@ class DistillCorpus:
         target_weights: Weights = None,
         label_map: LabelMap | None = None,
         label_map_by_store: LabelMaps | None = None,
+        components: ComponentNames | None = None,
         gold_labels: Mapping[str, Sequence[str]] | None = None,
         augmenter: Augmenter | None = None,
     ) -> None:
@@ -144,6 +152,7 @@ class DistillCorpus:
         self.target_weights = target_weights
         self.label_map = label_map
         self.label_map_by_store = label_map_by_store
+        self.components = components
         self.augmenter = augmenter
         by_name = target_weights if isinstance(target_weights, Mapping) else {}
         gold_weight = check_weight("gold annotation", by_name.get(GOLD, 1.0))
@@ -187,9 +196,10 @@ class DistillCorpus:
             weights=self.target_weights,
             label_map=self.label_map,
             label_map_by_store=self.label_map_by_store,
+            components=self.components,
             gold=bool(self.gold_labels.teachers),
         )
-        stores.labels.check_student(nlp)
+        stores.labels.check_student(nlp, stores.names)
         self.gold_labels.check(nlp)
         taught = stores.components
         names = nlp.component_names
@@ -197,7 +207,8 @@ class DistillCorpus:
             raise ValueError(
                 f"The targets in {_listed(self.targets)} are for the component "
                 f"{', '.join(sorted(taught))}, but the pipeline has only {', '.join(names)}. "
-                "A student's component has to have the name of the teacher's."
+                "A student's component has to have the name of the teacher's, or a list of such "
+                "names in `components`."
             )
         for _, component in nlp.pipeline:
             objective = getattr(component, "objective", None)

@@ -10,9 +10,11 @@ from ..distill.meaning import labels_of, relabelled, relation_columns
 from ..distill.store import TargetStore
 from ..distill.targets import Teacher
 from ..structures.base import Ints1d
+from .taught_names import TaughtNames
 
 LabelMap: TypeAlias = Mapping[str, Mapping[str, str | None]]
-"""By component, the student's labels for labels of the teachers, "" or None for none."""
+"""By component, as the stores name it, the student's labels for labels of the teachers, "" or None
+for none."""
 LabelMaps: TypeAlias = Mapping[str, LabelMap]
 """The same by the names of the stores' folders."""
 
@@ -55,10 +57,11 @@ class Labels:
             store.teachers = teachers
         return columns
 
-    def check_student(self, nlp: Language) -> None:
+    def check_student(self, nlp: Language, taught: TaughtNames) -> None:
         """Raise ValueError if labels are mapped onto some that a component does not have, as far as
-        it has its labels already."""
-        for setting, name, names in self._all():
+        it has its labels already. taught: which component learns from a name in the stores."""
+        for setting, name_in_store, names in self._all():
+            name = taught.learner(name_in_store) or name_in_store
             known = getattr(nlp.get_pipe(name), "labels", ()) if name in nlp.component_names else ()
             unknown = sorted(set(names.values()) - {""} - set(known))
             if known and unknown:
@@ -103,8 +106,15 @@ class Labels:
 def _check_known(
     setting: str, names: Mapping[str, str], component: str, stores: Sequence[TargetStore]
 ) -> None:
-    """Raise ValueError for labels that no teacher of some stores has."""
+    """Raise ValueError for a component that is in none of some stores, and for labels that no
+    teacher of it has."""
     teachers = [store.teachers[component] for store in stores if component in store.teachers]
+    if stores and not teachers:
+        existing = sorted({name for store in stores for name in store.teachers})
+        raise ValueError(
+            f"{setting} renames labels of '{component}', but the stores have targets of "
+            f"{', '.join(existing) or 'nothing'}."
+        )
     theirs = sorted({label for teacher in teachers for label in labels_of(teacher.labels)})
     unknown = sorted(set(names) - set(theirs))
     if unknown:

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,17 +15,30 @@ from .documents import Source, find_files, read_sources
 SEPARATORS = re.compile(r"[_.-]")
 
 
+class Shared(str, Enum):
+    """Who reads a text that is in the documents of several teachers."""
+
+    both = "both"
+    """All of them."""
+    first = "first"
+    """The one whose document comes first."""
+    skip = "skip"
+    """None."""
+
+
 class Counts(NamedTuple):
     """What teachers are to read.
 
-    of_teachers: how many documents each is to read, and under None how many are left out.
-    n_shared: how many documents have the text of one that another teacher reads. shared: the first
-        of these.
+    of_teachers: how many documents each is to read, and under None how many are of no teacher.
+    n_shared: how many documents have the text of an earlier one that is of another teacher. shared:
+        the first of these.
+    owners: by their texts' keys, the teacher of the first.
     """
 
     of_teachers: Counter[str | None]
     n_shared: int
     shared: Source | None
+    owners: dict[bytes, str]
 
 
 class Routes:
@@ -35,6 +50,7 @@ class Routes:
         file's, without ending, or a part of that between "_", "-" and ".", or else a folder's: of
         those within a path that was given, or the one that holds a file that was given.
     skip_unknown: leave out documents of no teacher, instead of raising ValueError.
+    shared: who reads a text that is in the documents of several teachers.
 
     Raises FileNotFoundError or ValueError for what are no documents.
     """
@@ -46,10 +62,12 @@ class Routes:
         by: str = "lang",
         *,
         skip_unknown: bool = False,
+        shared: Shared = Shared.both,
     ) -> None:
         self.teachers = list(teachers)
         self.by = by
         self.skip_unknown = skip_unknown
+        self.shared = shared
         self.files = find_files(paths)
         self._by_file = {
             file: self._named_by(file, path)
@@ -81,31 +99,54 @@ class Routes:
             "--skip-unknown."
         )
 
-    def count(self) -> Counts:
-        """Count the documents, before a teacher is loaded.
+    @cached_property
+    def counts(self) -> Counts:
+        """What each teacher is to read, known before one is loaded.
 
         Raises ValueError as `teacher_of`, and for a teacher that none is for.
         """
         found: Counter[str | None] = Counter()
         texts = {teacher: KeySet(stack_keys([])) for teacher in self.teachers}
         n_shared, shared = 0, None
+        owners: dict[bytes, str] = {}
         for source in read_sources(self.files, self.by):
             teacher = self.teacher_of(source)
-            found[teacher] += 1
             if teacher is None:
+                found[None] += 1
                 continue
             key = text_key(source.content)
-            if any(key in of_other for name, of_other in texts.items() if name != teacher):
+            if key not in owners:
+                others = [name for name, of_one in texts.items() if name != teacher]
+                first = next((name for name in others if key in texts[name]), None)
+                if first is not None:
+                    owners[key] = first
+                    found[first] -= self.shared == Shared.skip
+                elif key not in texts[teacher]:
+                    texts[teacher].add(key)
+            if owners.get(key, teacher) != teacher:
                 n_shared, shared = n_shared + 1, shared or source
-            if key not in texts[teacher]:
-                texts[teacher].add(key)
-        idle = [teacher for teacher in self.teachers if teacher not in found]
+            found[teacher] += self._is_read(owners.get(key), teacher)
+        idle = [teacher for teacher in self.teachers if not found[teacher]]
         if idle:
             raise ValueError(
                 f"No document is for the teacher {', '.join(idle)}: none has the {self.by} "
-                f"'{idle[0]}', or is in a file or folder of that name."
+                f"'{idle[0]}', or is in a file or folder of that name"
+                + (", or the texts of all are another teacher's, too." if n_shared else ".")
             )
-        return Counts(found, n_shared, shared)
+        return Counts(found, n_shared, shared, owners)
+
+    def reads(self, teacher: str, source: Source) -> bool:
+        """Whether a teacher reads a document."""
+        if self.teacher_of(source) != teacher:
+            return False
+        owners = self.counts.owners
+        return self._is_read(owners.get(text_key(source.content)) if owners else None, teacher)
+
+    def _is_read(self, owner: str | None, teacher: str) -> bool:
+        """Whether a teacher reads a text of its own, of which it may not be the first owner."""
+        if owner is None or self.shared == Shared.both:
+            return True
+        return self.shared == Shared.first and owner == teacher
 
     def _named_by(self, file: Path, path: Path) -> str | None:
         """The teacher that a file of a path is named after, if it is one."""
@@ -126,7 +167,7 @@ class Share:
     def read(self) -> Iterator[Source]:
         """The documents, in the order of their files."""
         for source in read_sources(self.routes.files, self.routes.by):
-            if self.routes.teacher_of(source) == self.teacher:
+            if self.routes.reads(self.teacher, source):
                 yield source
 
 

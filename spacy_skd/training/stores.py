@@ -15,8 +15,12 @@ from ..distill.store import TargetStore
 from ..distill.targets import Target, Teacher
 from .documents import Source
 from .label_maps import LabelMap, LabelMaps, Labels
+from .taught_names import ComponentNames, TaughtNames
 
 Weights: TypeAlias = Sequence[float] | Mapping[str, float] | None
+
+_Found: TypeAlias = dict[str, dict[tuple[TeacherInfo, str], tuple[TargetStore, Target]]]
+"""By component of the student, and by teacher and name in its store, a document's targets."""
 
 GOLD = "gold"  # how weights call gold annotation of some labels
 N_WORDS = 8  # of a document in an error
@@ -30,6 +34,8 @@ class Stores:
     weights: of the stores in an ensemble, one a path, or by the names of the stores' folders (1 for
         those that are not named). How much of the sum of those that have a document counts.
     label_map, label_map_by_store: see `label_maps.Labels`.
+    components: see `taught_names.TaughtNames`. Several components of one teacher that teach one of
+        the student's are no ensemble: all of them teach it.
     gold: whether gold annotation is a target beside theirs, with a weight of its own.
 
     Raises FileNotFoundError or ValueError for what is no store, and ValueError for weights and
@@ -44,18 +50,22 @@ class Stores:
         weights: Weights = None,
         label_map: LabelMap | None = None,
         label_map_by_store: LabelMaps | None = None,
+        components: ComponentNames | None = None,
         gold: bool = False,
     ) -> None:
         self.ensemble = ensemble
+        self.names = TaughtNames(components)
         self.labels = Labels(label_map, label_map_by_store)
         self.stores = open_stores(store for path in paths for store in stores_in(path))
         self._weights = _weights_of(self.stores, paths, weights, gold=gold)
+        self.names.check({name for store in self.stores for name in store.teachers})
         self._relations = self.labels.rename(self.stores)
+        _give_learners(self.stores, self.names)
 
     @property
     def components(self) -> set[str]:
-        """The components that are taught."""
-        return {name for store in self.stores for name in store.teachers}
+        """The components of the student that are taught."""
+        return {learner for store in self.stores for learner in _learners(store)}
 
     def attach(self, source: Source, doc: Doc, *, required: bool) -> bool:
         """Attach a document's targets, and say whether it has any.
@@ -64,23 +74,25 @@ class Stores:
         a store has its text with other tokens, and if different teachers have read it, unless they
         are an ensemble.
         """
-        found: dict[str, dict[TeacherInfo, tuple[TargetStore, Target]]] = {}
+        found: _Found = {}
         for store in self.stores:
             for name, target in (store.get(doc) or {}).items():
                 if (columns := self._relations.get((store.path, name))) is not None:
                     target = replace(target, scores=with_relations(target.scores, columns))
-                found.setdefault(name, {}).setdefault(store.teacher, (store, target))
-        for name, by_teacher in found.items():
+                of_component = found.setdefault(target.teacher.component, {})
+                of_component.setdefault((store.teacher, name), (store, target))
+        for component, by_name in found.items():
+            by_teacher = {store.teacher: store for store, _ in by_name.values()}
             if len(by_teacher) > 1 and not self.ensemble:
-                raise ValueError(_too_many(name, [s for s, _ in by_teacher.values()], source, doc))
-            for store, target in by_teacher.values():
+                raise ValueError(_too_many(component, list(by_teacher.values()), source, doc))
+            for store, target in by_name.values():
                 add_target(doc, replace(target, weight=self._weights[store.path]))
         self._check_found(found, source, doc, required=required)
         return bool(found)
 
     def _check_found(
         self,
-        found: Mapping[str, Mapping[TeacherInfo, tuple[TargetStore, Target]]],
+        found: _Found,
         source: Source,
         doc: Doc,
         *,
@@ -89,15 +101,15 @@ class Stores:
         """Raise ValueError if a component gets nothing from any store, where that is required or
         because the text was cut up in another way, and if teachers of an ensemble have cut it up in
         different ways."""
-        for name in sorted(self.components):
-            by_teacher = found.get(name, {})
+        for component in sorted(self.components):
+            teachers = {teacher for teacher, _ in found.get(component, {})}
             without = [
                 store
                 for store in self.stores
-                if name in store.teachers and store.teacher not in by_teacher
+                if component in _learners(store) and store.teacher not in teachers
             ]
-            missing = required and not by_teacher
-            alone = self.ensemble or not by_teacher
+            missing = required and not teachers
+            alone = self.ensemble or not teachers
             if missing or (alone and any(store.has_text(doc) for store in without)):
                 raise ValueError(_explain(without, source, doc, several=len(self.stores) > 1))
 
@@ -120,6 +132,25 @@ def open_stores(paths: Iterable[Path]) -> list[TargetStore]:
             for name, teacher in store.teachers.items()
         }
     return stores
+
+
+def _give_learners(stores: Sequence[TargetStore], names: TaughtNames) -> None:
+    """Let the records of stores say which component of the student they teach; those of names that
+    teach none are left aside. Those that were one record stay one."""
+    given: dict[int, Teacher] = {}
+    for store in stores:
+        teachers = {}
+        for name, teacher in store.teachers.items():
+            learner = names.learner(name)
+            if learner is not None:
+                new = given.setdefault(id(teacher), replace(teacher, component=learner))
+                teachers[name] = new
+        store.teachers = teachers
+
+
+def _learners(store: TargetStore) -> set[str]:
+    """The components of the student that a store teaches."""
+    return {teacher.component for teacher in store.teachers.values()}
 
 
 def check_weight(name: object, weight: float) -> float:

@@ -269,7 +269,7 @@ def test_the_vocabulary_does_not_grow(tmp_path, texts):
 def test_zones_and_shards_that_do_not_coincide(tmp_path, monkeypatch):
     texts = write_lines(tmp_path / "texts.txt", sentences(60))
     annotate(toy_pipeline(), [texts], tmp_path / "one", **SMALL)
-    monkeypatch.setattr("spacy_skd.cli.annotate.ZONE_DOCUMENTS", 5)
+    monkeypatch.setattr("spacy_skd.cli.annotating.ZONE_DOCUMENTS", 5)
     annotate(toy_pipeline(), [texts], tmp_path / "many", **SMALL)
     again = annotate(toy_pipeline(), [texts], tmp_path / "many", **SMALL)
     assert again.n_documents == 0

@@ -6,10 +6,11 @@ import pytest
 import spacy
 from click.testing import Result
 from spacy.cli._util import app
-from spacy.tokens import DocBin
+from spacy.tokens import Doc, DocBin, Span
 from typer.testing import CliRunner
 
 from spacy_skd.cli.convert import convert, parse_markup, read_corpus, read_markup
+from spacy_skd.training.join_entities import Joined, join_entities
 
 NLP = spacy.blank("en")
 
@@ -176,3 +177,65 @@ def test_the_command_names_the_file_that_it_cannot_read(tmp_path, name, content,
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
     assert fault in result.output
+
+
+# --- entities of another corpus
+
+TREES = """1\tAda\tAda\tPROPN\tNNP\t_\t2\tnsubj\t_\t_
+2\tsleeps\tsleep\tVERB\tVBZ\t_\t0\troot\t_\t_
+
+1\tOslo\tOslo\tPROPN\tNNP\t_\t2\tnsubj\t_\t_
+2\tsleeps\tsleep\tVERB\tVBZ\t_\t0\troot\t_\t_
+
+1\tAda\tAda\tPROPN\tNNP\t_\t2\tnsubj\t_\t_
+2\tsleeps\tsleep\tVERB\tVBZ\t_\t0\troot\t_\t_
+"""
+NAMES = "Ada\tB-PER\nsleeps\tO\n\nBob\tB-PER\nruns\tO\n\nAda\tB-SHIP\nsleeps\tO\n"
+
+
+@pytest.fixture
+def trees_and_names(tmp_path):
+    (tmp_path / "trees.conllu").write_text(TREES, encoding="utf-8")
+    (tmp_path / "names.iob").write_text(NAMES, encoding="utf-8")
+    return tmp_path
+
+
+def test_a_treebank_gets_the_entities_of_another_corpus(trees_and_names):
+    out = trees_and_names / "out.spacy"
+    names = trees_and_names / "names.iob"
+    result = run(trees_and_names / "trees.conllu", "--entities", names, "--output", out)
+    assert result.exit_code == 0, result.output
+    assert "2 of 3 sentences have the entities of" in result.output
+    assert "Of the other 1 they are missing" in result.output
+    docs = list(DocBin().from_disk(out).get_docs(spacy.blank("en").vocab))
+    # the same words twice: the first, then the second
+    assert [[ent.label_ for ent in doc.ents] for doc in docs] == [["PER"], [], ["SHIP"]]
+    assert [doc.has_annotation("ENT_IOB") for doc in docs] == [True, False, True]
+    assert all(doc.has_annotation("DEP") and doc[0].pos_ == "PROPN" for doc in docs)
+
+
+def test_what_is_missing_among_the_entities_stays_missing():
+    other = Doc(NLP.vocab, words=["New", "York", "or", "Ada"])
+    other.set_ents([Span(other, 0, 2, "LOC", kb_id="Q60")], missing=[other[3:]], default="outside")
+    other = Doc(spacy.blank("xx").vocab).from_bytes(other.to_bytes())
+    joined = Joined()
+    (doc,) = join_entities([Doc(NLP.vocab, words=["New", "York", "or", "Ada"])], [other], joined)
+    assert [(ent.text, ent.label_, ent.kb_id_) for ent in doc.ents] == [("New York", "LOC", "Q60")]
+    assert [token.ent_iob_ for token in doc] == ["B", "I", "O", ""]
+    assert joined == Joined(n_docs=1, n_found=1)
+
+
+def test_corpora_that_share_no_sentence(trees_and_names):
+    names = trees_and_names / "other.iob"
+    names.write_text("Bob\tB-PER\n", encoding="utf-8")
+    out = trees_and_names / "out.spacy"
+    result = run(trees_and_names / "trees.conllu", "--entities", names, "--output", out)
+    assert result.exit_code == 1 and not out.exists()
+    assert f"None of 3 sentences is in {names}: the tokens have to be the same" in result.output
+
+
+def test_sentences_are_joined_one_by_one(trees_and_names):
+    names, out = trees_and_names / "names.iob", trees_and_names / "out.spacy"
+    options = ["--entities", names, "--output", out, "--n-sents", 2]
+    result = run(trees_and_names / "trees.conllu", *options)
+    assert result.exit_code == 1 and "leave --n-sents at 1" in result.output

@@ -326,3 +326,89 @@ def test_documents_of_zero_tokens_and_whitespace(folder):
     result = distill(folder, "--raw", folder / "odd.spacy")
     assert result.exit_code == 0, result.output
     assert len(TargetStore(folder / "out" / "targets")) == 23
+
+
+# --- whether student and teacher fit is known before the teacher reads
+
+
+def with_component(name, factory="skd_tagger", **settings):
+    """The config with one more component in the student."""
+    block = f'[components.{name}]\nfactory = "{factory}"\n'
+    block += "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    config = CONFIG.replace('pipeline = ["ner"]', f'pipeline = ["ner", "{name}"]')
+    return config.replace("[corpora]\n", f"{block}\n[corpora]\n", 1)
+
+
+def test_only_what_the_student_learns_is_annotated(folder):
+    nlp = toy_pipeline()
+    nlp.add_pipe("toy_teacher", name="tagger", config={"kind": "token"})
+    nlp.to_disk(folder / "teacher")
+    result = distill(folder)
+    assert result.exit_code == 0, result.output
+    assert list(TargetStore(folder / "out" / "targets").teachers) == ["ner"]
+    assert "'tagger'" not in message(result)
+
+
+def test_a_teacher_of_other_components(folder):
+    toy_pipeline(name="entities").to_disk(folder / "teacher")
+    result = distill(folder)
+    assert result.exit_code == 1
+    assert "learns: this has 'ner'. The teacher teaches entities. Give the" in message(result)
+    assert not (folder / "out" / "targets").exists()
+    result = distill(folder, "--corpora.train.components", '{"ner": ["entities"]}')
+    assert result.exit_code == 0, result.output
+
+
+def test_a_component_that_nobody_teaches(folder):
+    (folder / "student.cfg").write_text(with_component("tagger"))
+    result = distill(folder)
+    assert result.exit_code == 1
+    assert "component 'tagger' would learn nothing: no document" in message(result)
+    assert "The teacher teaches ner." in message(result)
+    assert not (folder / "out" / "targets").exists()
+    [*docs] = DocBin().from_disk(folder / "gold.spacy").get_docs(spacy.blank("xx").vocab)
+    docs[3][0].tag_ = "X"
+    write_docs(folder / "gold.spacy", docs)
+    result = distill(folder)
+    assert result.exit_code == 0, result.output
+    assert "'tagger' learns from annotation alone" in message(result)
+
+
+@pytest.mark.parametrize(
+    "name, fault",
+    [
+        ("tagger", "No component of the student learns from 'tagger' (--component). It has 'ner'"),
+        ("two", "No teacher teaches 'two' (--component). The teacher teaches ner, tagger."),
+    ],
+)
+def test_components_that_do_not_fit(folder, name, fault):
+    nlp = toy_pipeline()
+    nlp.add_pipe("toy_teacher", name="tagger")
+    nlp.to_disk(folder / "teacher")
+    both = ("--corpora.train.components", '{"ner": ["ner", "two"]}')
+    result = distill(folder, "--component", name, *both)
+    assert result.exit_code == 1
+    assert fault in message(result).replace(" (learns from ner, two)", "")
+
+
+def test_a_student_that_cannot_be_taught(folder):
+    config = CONFIG.replace("seed = 0", 'seed = 0\nfrozen_components = ["ner"]', 1)
+    (folder / "student.cfg").write_text(config)
+    result = distill(folder)
+    assert result.exit_code == 1 and "No component of the student can be taught" in message(result)
+    both = ("--corpora.train.components", '{"nerr": ["ner"]}')
+    (folder / "student.cfg").write_text(CONFIG)
+    result = distill(folder, *both)
+    assert "names nerr, but the components that can be taught are ner" in message(result)
+
+
+def test_faults_of_training_are_messages(folder):
+    """The targets have been written when a fixed label turns out to be missing."""
+    labels = folder / "labels.json"
+    labels.write_text('["B"]')
+    block = "[initialize]\n[initialize.components]\n[initialize.components.ner]\n"
+    block += '[initialize.components.ner.labels]\n@readers = "spacy.read_labels.v1"\n'
+    (folder / "student.cfg").write_text(f'{CONFIG}\n{block}path = "{labels}"\n')
+    result = distill(folder)
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output and "A" in message(result)

@@ -5,7 +5,8 @@ import json
 import pytest
 import spacy
 from spacy.cli._util import app
-from spacy.tokens import Doc
+from spacy.language import Language
+from spacy.tokens import Doc, Span
 from typer.testing import CliRunner
 
 from spacy_skd.cli import distill as cli
@@ -16,7 +17,7 @@ from spacy_skd.training.documents import read_sources
 from spacy_skd.training.routes import Routes
 
 from ..toy import sentences, toy_pipeline, write_docs
-from .test_distill import CONFIG, message
+from .test_distill import CONFIG, message, with_component
 
 GERMAN = ["Das alte Haus .", "Noch ein Satz ."]
 ENGLISH = ["The old house .", "One more sentence ."]
@@ -273,6 +274,8 @@ def test_a_beam_that_a_teacher_cannot_have(folder, distilled, command):
         (["--skip-unknown"], [], "--skip-unknown is for several teachers"),
         (["--by", "lang", "--ensemble"], ["de=german", "en=english"], "--by divides documents"),
         (["--skip-unknown", "--ensemble"], ["de=german"], "--skip-unknown divides documents"),
+        (["--shared", "skip"], [], "--shared is for several teachers"),
+        (["--shared", "skip", "--ensemble"], ["de=german"], "--shared divides documents"),
     ],
 )
 def test_options_that_would_do_nothing(folder, options, teachers, fault):
@@ -282,3 +285,174 @@ def test_options_that_would_do_nothing(folder, options, teachers, fault):
     given = ["student.cfg"] if teachers else ["german", "student.cfg"]
     result = run(folder, "distill", *given, *options, teachers=teachers)
     assert result.exit_code == 1 and fault in message(result)
+
+
+# --- texts of two teachers
+
+
+@pytest.fixture
+def shared(folder):
+    """A German text that is among the English ones, too."""
+    (folder / "texts" / "same.en.txt").write_text("\n".join([GERMAN[0], "New ."]))
+    return folder / "texts"
+
+
+@pytest.mark.parametrize(
+    "option, german, english, said",
+    [
+        ("both", 2, 4, "let one teacher read them with --shared first"),
+        ("first", 1, 4, "the first one's teacher reads such texts"),
+        ("skip", 1, 3, "nobody reads such texts"),
+    ],
+)
+def test_who_reads_a_text_of_two_teachers(folder, shared, option, german, english, said):
+    # en_news.txt, news.de.txt, same.en.txt: the first of the two is the German one.
+    german += option == "first"
+    english -= option == "first"
+    result = run(folder, "annotate", shared, "--shared", option)
+    assert result.exit_code == 0, result.output
+    assert "1 documents have the text" in message(result) and said in message(result)
+    assert texts_in(folder / "out" / "de", GERMAN)[1] == german
+    assert texts_in(folder / "out" / "en", ENGLISH)[1] == english
+
+
+def test_a_teacher_whose_texts_are_all_of_another_one(folder):
+    (folder / "texts" / "news.de.txt").write_text(ENGLISH[0])
+    for option in ("first", "skip"):
+        result = run(folder, "annotate", folder / "texts", "--shared", option)
+        assert result.exit_code == 1 and "No document is for the teacher de" in message(result)
+
+
+def test_a_student_does_without_texts_of_two_teachers(folder, shared, distilled):
+    texts = ["--raw", shared, "--dev", folder / "dev.spacy"]
+    result = run(folder, "distill", folder / "student.cfg", *texts)
+    assert result.exit_code == 1 and "same.en.txt, line 1. The student would" in message(result)
+    assert not (folder / "out").exists()
+    assert "corpora.train.require_targets" not in distilled("--shared", "first")
+    assert len(list(corpus_of(folder)(spacy.blank("xx")))) == 6
+    told = distilled("--shared", "skip", "--force")
+    assert told["corpora.train.require_targets"] is False
+
+
+def corpus_of(folder, **settings):
+    return DistillCorpus(None, folder / "texts", folder / "out" / "targets", **settings)
+
+
+# --- teachers of an ensemble
+
+
+def test_teachers_that_cut_up_texts_in_different_ways(folder):
+    nlp = spacy.blank("en", meta={"name": "toy"})
+    nlp.add_pipe("toy_teacher", name="ner")
+    nlp.to_disk(folder / "english")
+    (folder / "texts" / "one.txt").write_text("All as one .\nI don't go , Ada .")
+    texts = [folder / "texts" / "one.txt", "--ensemble"]
+    result = run(folder, "annotate", *texts)
+    assert result.exit_code == 1
+    assert (
+        "one.txt, line 2, 'de' has the tokens “don't | go | , | Ada …”, 'en' “do | n't | go | , …”"
+    ) in message(result)
+    assert "--tokenizer" in message(result) and not (folder / "out").exists()
+    result = run(folder, "annotate", *texts, "--tokenizer", "xx")
+    assert result.exit_code == 0, result.output
+    (folder / "texts" / "one.txt").write_text("All as one .")
+    result = run(folder, "annotate", *texts)
+    assert result.exit_code == 0, result.output
+
+
+def test_teachers_that_divide_documents_may_have_two_tokenizers(folder):
+    nlp = spacy.blank("en", meta={"name": "toy"})
+    nlp.add_pipe("toy_teacher", name="ner")
+    nlp.to_disk(folder / "english")
+    (folder / "texts" / "more.en.txt").write_text("I don't .")
+    result = run(folder, "annotate", folder / "texts")
+    assert result.exit_code == 0, result.output
+    assert "A student has one tokenizer" in message(result)
+
+
+def test_one_pipeline_under_two_names(folder):
+    teachers = ["a=german", "b=german"]
+    result = run(folder, "annotate", folder / "texts", "--ensemble", teachers=teachers)
+    assert result.exit_code == 1
+    assert "The teachers 'a' and 'b' are the same pipeline, xx_toy" in message(result)
+    teachers = ["de=german", "en=german"]  # it knows both languages
+    result = run(folder, "annotate", folder / "texts", teachers=teachers)
+    assert result.exit_code == 0, result.output
+
+
+def test_components_of_different_names(folder):
+    toy_pipeline(seed=1, name="other_ner").to_disk(folder / "english")
+    options = [folder / "texts", "--ensemble", "--component", "ner", "--component"]
+    result = run(folder, "annotate", *options, "nerr")
+    assert result.exit_code == 1
+    assert "No teacher teaches 'nerr'. They teach de: ner; en: other_ner" in message(result)
+    result = run(folder, "annotate", *options, "other_ner")
+    assert result.exit_code == 0, result.output
+    assert list(TargetStore(folder / "out" / "en").teachers) == ["other_ner"]
+
+
+def test_a_student_of_components_of_different_names(folder, distilled):
+    toy_pipeline(seed=1, name="other_ner").to_disk(folder / "english")
+    texts = ["--raw", folder / "texts", "--dev", folder / "dev.spacy"]
+    result = run(folder, "distill", folder / "student.cfg", *texts)
+    assert result.exit_code == 1
+    assert "'en' teaches nothing that the student learns: this has 'ner'" in message(result)
+    both = ("--corpora.train.components", '{"ner": ["ner", "other_ner"]}')
+    told = distilled(*both)
+    corpus = corpus_of(folder, components=told["corpora.train.components"])
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("skd_ner", name="ner")
+    found = [get_targets(example.reference, "ner") for example in corpus(nlp)]
+    assert [len(targets) for targets in found] == [1, 1, 1, 1]
+
+
+def test_a_teacher_of_fewer_components(folder, distilled):
+    nlp = toy_pipeline()
+    nlp.add_pipe("toy_teacher", name="tagger", config={"kind": "token"})
+    nlp.to_disk(folder / "german")
+    (folder / "student.cfg").write_text(with_component("tagger"))
+    texts = ["--raw", folder / "texts", "--dev", folder / "dev.spacy"]
+    result = run(folder, "distill", folder / "student.cfg", *texts)
+    assert result.exit_code == 1
+    assert "'en' does not teach 'tagger', which other teachers do" in message(result)
+    distilled("--corpora.train.require_targets", "false")
+    assert list(TargetStore(folder / "out" / "targets" / "en").teachers) == ["ner"]
+    assert list(TargetStore(folder / "out" / "targets" / "de").teachers) == ["ner", "tagger"]
+
+
+# --- components that do not tell their labels
+
+
+@Language.component("several_teachers_finder", assigns=["doc.ents"])
+def find_houses(doc):
+    doc.ents = [Span(doc, t.i, t.i + 1, "HOUSE") for t in doc if t.lower_ in ("haus", "house")]
+    return doc
+
+
+def test_labels_of_a_function_are_named(folder):
+    nlp = spacy.blank("xx", meta={"name": "rules"})
+    nlp.add_pipe("several_teachers_finder", name="finder")
+    nlp.to_disk(folder / "rules")
+    teachers = ["en=english", "rules=rules"]
+    options = [folder / "texts", "--ensemble"]
+    result = run(folder, "annotate", *options, teachers=teachers)
+    assert result.exit_code == 1 and "'rules'" in message(result)
+    assert "does not tell its labels" in message(result) and "--labels" in message(result)
+    result = run(folder, "annotate", *options, "--labels", "findr=HOUSE", teachers=teachers)
+    assert "--labels names findr, but the components of the teacher are ner, finder" in message(
+        result
+    )
+    (folder / "labels.json").write_text('["HOUSE"]')
+    for given in ("finder=HOUSE", f"finder={folder / 'labels.json'}"):
+        result = run(folder, "annotate", *options, "--labels", given, teachers=teachers)
+        assert result.exit_code == 0, result.output
+    store = TargetStore(folder / "out" / "rules")
+    assert store.teachers["finder"].labels == ("HOUSE",)
+    target = store.get(nlp.make_doc(GERMAN[0]))["finder"]
+    assert target.scores[["token", "label"]].tolist() == [(2, 0)]
+
+
+@pytest.mark.parametrize("given", ["HOUSE", "=HOUSE", "finder=", "finder=A,,B"])
+def test_labels_in_another_form(folder, given):
+    result = run(folder, "annotate", folder / "texts", "--labels", given)
+    assert result.exit_code == 1 and "Labels are given as COMPONENT=LABEL" in message(result)

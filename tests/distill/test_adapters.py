@@ -9,6 +9,7 @@ from spacy.tokens import Doc, Span
 from thinc.api import Model, Softmax_v2
 
 from spacy_skd.distill.adapters import CannotTeach, Reader, find_reader, teachers
+from spacy_skd.distill.adapters.annotations import tell_labels
 from spacy_skd.distill.adapters.spans import LEAST, MAX_WIDTH
 from spacy_skd.distill.adapters.tags import log_potentials, summed
 from spacy_skd.distill.targets import stored_scores
@@ -177,7 +178,7 @@ def test_suggesters_that_do_not_tell_their_sizes():
 def test_rules_are_their_only_candidate():
     nlp = pipeline_with_rules()
     found = survey(nlp)
-    assert not found.refusals
+    assert not found.offer.refusals
     wanted = {
         "entity_ruler": [(0, 0, "PER"), (2, 3, "LOC")],
         "span_ruler": [(0, 0, "PER"), (2, 3, "LOC"), (3, 3, "CITY")],
@@ -215,6 +216,57 @@ def test_tags_that_are_set_are_certain_and_others_open():
     np.testing.assert_allclose(structure.marginals(), [[1, 0], [0.5, 0.5]])
     (stored,) = stored_scores(structure)
     assert np.isfinite(stored).all()
+
+
+@Language.component("finder", assigns=["doc.ents"])
+def find_ships(doc: Doc) -> Doc:
+    doc.ents = [Span(doc, t.i, t.i + 1, "SHIP") for t in doc if t.text == "ships"]
+    return doc
+
+
+def test_a_function_has_its_labels_told():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("finder")
+    doc = Doc(nlp.vocab, words=["old", "ships"])
+    with pytest.raises(CannotTeach, match=r"does not tell its labels, .* with --labels"):
+        find_reader(nlp, "finder")
+    tell_labels(nlp, {"finder": ["SHIP", "PORT"]})
+    structure = read(nlp, "finder", [doc])
+    assert structure.labels == ("PORT", "SHIP")
+    assert structure.topk(2) == [[(frozenset({(1, 1, 1)}), pytest.approx(0))]]
+    tell_labels(nlp, {"finder": ["PORT"]})  # others do not count
+    assert read(nlp, "finder", [doc]).topk(1) == [[(frozenset(), pytest.approx(0))]]
+    assert not doc.ents
+
+
+def test_trained_components_know_their_labels():
+    with pytest.raises(ValueError, match=r"'tagger' .* has the labels that it was trained with"):
+        tell_labels(stock_pipeline("tagger"), {"tagger": ["NN"]})
+
+
+@Language.component("rule_parser", assigns=["token.head", "token.dep"])
+@Language.component("rule_tagger", assigns=["token.tag", "token.pos"])
+@Language.component("keyless", assigns=["doc.spans"])
+def nothing(doc: Doc) -> Doc:
+    return doc
+
+
+@pytest.mark.parametrize(
+    "factory, reason",
+    [
+        ("rule_parser", "it assigns token.head and token.dep, and trees are read of spaCy's par"),
+        ("rule_tagger", "it assigns token.tag and token.pos, and one of them can be read"),
+        ("keyless", "it does not tell the key of the spans"),
+        ("span_finder", "the spans that it finds have no labels"),
+        ("merge_entities", "it does not say what it assigns"),
+        ("entity_linker", "it assigns token.ent_kb_id, which no student learns"),
+    ],
+)
+def test_why_others_cannot_teach(factory, reason):
+    nlp = spacy.blank("en")
+    nlp.add_pipe(factory)
+    with pytest.raises(CannotTeach, match=reason):
+        find_reader(nlp, factory)
 
 
 def test_an_attribute_ruler_teaches_what_its_patterns_set():
@@ -369,7 +421,7 @@ def test_errors_of_a_beam_name_the_document():
 
 def test_what_is_said_of_each_component():
     nlp = stock_pipeline("tagger", "beam_ner")
-    for name in ("attribute_ruler", "tok2vec", "textcat", "lemmatizer", "sentencizer", "spancat"):
+    for name in ("attribute_ruler", "tok2vec", "textcat", "lemmatizer", "spancat"):
         nlp.add_pipe(name)
     nlp.add_pipe("entity_ruler")
     nlp.add_pipe("skd_ner").add_label("PER")
@@ -380,12 +432,16 @@ def test_what_is_said_of_each_component():
         "'beam_ner': the 8 best of a beam",
         "not 'attribute_ruler': its patterns set neither parts of speech nor morphology",
         *(
-            f"not '{name}': it predicts nothing that can be stored"
-            for name in ("tok2vec", "textcat", "lemmatizer", "sentencizer")
+            f"not '{name}': it assigns {what}, which no student learns"
+            for name, what in (
+                ("tok2vec", "doc.tensor"),
+                ("textcat", "doc.cats"),
+                ("lemmatizer", "token.lemma"),
+            )
         ),
         "not 'spancat': it has not been trained",
-        "not 'entity_ruler': it does not tell its labels, or has none: give it an attribute "
-        "'labels', or register an adapter",
+        "not 'entity_ruler': it does not tell its labels, or has none: name them with --labels, "
+        "give it an attribute 'labels', or register an adapter",
         "not 'skd_ner': it has not been trained",
         "not 'skd_parser': it has not been trained",
     ]
@@ -439,7 +495,7 @@ class VoteReader(Reader):
 def test_adapters_of_users_come_first():
     nlp = stock_pipeline("tagger")
     nlp.add_pipe("voter")
-    assert survey(nlp).refusals == {"voter": "it predicts nothing that can be stored"}
+    assert "it does not say what it assigns" in survey(nlp).offer.refusals["voter"]
 
     @teachers("test_voter")
     def read_votes(nlp, name, component):

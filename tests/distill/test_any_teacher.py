@@ -184,11 +184,18 @@ def test_a_beam_is_asked_for(tmp_path):
     assert n_candidates[0] == 1 < n_candidates[1] <= 4
 
 
-def test_sentences(tmp_path):
-    teacher = stock_pipeline("senter")
+def sentencizer() -> Language:
+    nlp = spacy.blank("en", meta={"name": "rules"})
+    nlp.add_pipe("sentencizer")
+    return nlp
+
+
+@pytest.mark.parametrize("name", ["senter", "sentencizer"])
+def test_sentences(name, tmp_path):
+    teacher = stock_pipeline("senter") if name == "senter" else sentencizer()
     config = {"model": MAXENT, "attribute": "sent_start"}
-    student = taught(teacher, "senter", "skd_tagger", config, tmp_path)
-    assert student.get_pipe("senter").labels == ("I", "S")
+    student = taught(teacher, name, "skd_tagger", config, tmp_path)
+    assert student.get_pipe(name).labels == ("I", "S")
 
     def sentences(doc):
         return [sentence.text for sentence in doc.sents]
@@ -199,12 +206,14 @@ def test_sentences(tmp_path):
 def test_what_is_said(tmp_path, capsys):
     teacher = stock_pipeline("tagger", "beam_ner")
     teacher.add_pipe("sentencizer")
+    teacher.add_pipe("doc_cleaner")
     texts = tmp_path / "texts.txt"
     texts.write_text("\n".join(TEXTS), encoding="utf8")
     annotate(teacher, [texts], tmp_path / "store")
     said = capsys.readouterr().out
     assert "'tagger': softmax over 7 tags" in said and "'beam_ner': the 8 best of a beam" in said
-    assert "not 'sentencizer': it predicts nothing that can be stored" in said
+    assert "'sentencizer': the token.is_sent_start that it sets" in said
+    assert "not 'doc_cleaner': it does not say what it assigns" in said
     annotate(teacher, [texts], tmp_path / "other", components=["tagger"])
     said = capsys.readouterr().out
     assert "'tagger'" in said and "sentencizer" not in said and "beam_ner" not in said

@@ -339,7 +339,7 @@ def test_a_parser_between_other_teachers():
     nlp = toy()
     nlp.add_pipe("toy_teacher", name="ner")
     nlp.add_pipe("sentencizer", first=True)
-    assert find_teachers(nlp) == ["parser", "ner"]
+    assert find_teachers(nlp) == ["sentencizer", "parser", "ner"]
     reader = TeacherReader(nlp, ["parser", "ner"], 2)
     assert reader.describe()["parser"].labels == RELATIONS
     texts = ["Ada sails . Bob too .", "one two", "three"]

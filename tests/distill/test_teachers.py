@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 from spacy_skd.distill.teachers import TeacherReader, find_teachers, fingerprint
 
 from ..toy import sentences, toy_pipeline
+from .stock import stock_pipeline
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def read(nlp, components, texts, batch_size=2):
 
 
 def test_all_that_can_teach_are_found(pipeline):
-    assert find_teachers(pipeline) == ["ner", "tagger"]
+    assert find_teachers(pipeline) == ["sentencizer", "ner", "tagger"]
     assert find_teachers(pipeline, ["tagger"]) == ["tagger"]
     assert find_teachers(pipeline, ["tagger", "ner"]) == ["ner", "tagger"]
 
@@ -34,12 +35,27 @@ def test_all_that_can_teach_are_found(pipeline):
 def test_components_that_cannot_teach(pipeline):
     with pytest.raises(ValueError, match=r"no component 'parser'.*sentencizer, ner, tagger"):
         find_teachers(pipeline, ["parser"])
-    with pytest.raises(ValueError, match="'sentencizer' of the teacher cannot teach"):
-        find_teachers(pipeline, ["sentencizer"])
-    with pytest.raises(ValueError, match=r"No component .* components: sentencizer"):
+    pipeline.add_pipe("doc_cleaner")
+    with pytest.raises(ValueError, match="'doc_cleaner' of the teacher cannot teach"):
+        find_teachers(pipeline, ["doc_cleaner"])
+    with pytest.raises(ValueError, match=r"No component .* components: doc_cleaner"):
         nlp = spacy.blank("xx")
-        nlp.add_pipe("sentencizer")
+        nlp.add_pipe("doc_cleaner")
         find_teachers(nlp)
+
+
+def test_components_that_teach_by_the_same_name():
+    nlp = stock_pipeline("morphologizer", "tagger")
+    nlp.rename_pipe("tagger", "morphologizer_pos")
+    fault = "'morphologizer' and 'morphologizer_pos' .* both teach 'morphologizer_pos'"
+    for names in (None, ["morphologizer_pos"]):
+        with pytest.raises(ValueError, match=fault):
+            find_teachers(nlp, names)
+    with pytest.raises(ValueError, match=fault):
+        TeacherReader(nlp, ["morphologizer", "morphologizer_pos"], 1)
+    assert find_teachers(nlp, ["morphologizer"]) == ["morphologizer"]
+    nlp.rename_pipe("morphologizer_pos", "tagger")
+    assert find_teachers(nlp) == ["morphologizer", "morphologizer_pos", "tagger"]
 
 
 def test_spacys_own_components_are_asked_without_harm():

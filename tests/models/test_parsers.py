@@ -13,6 +13,7 @@ from thinc.api import Adam, Config, Model, Ragged, fix_random_seed, set_dropout_
 
 from spacy_skd.layers import get_labels, set_labels
 from spacy_skd.models.biaffine_parser import build_biaffine_parser
+from spacy_skd.models.label_parser import build_label_parser
 from spacy_skd.models.second_order_parser import build_second_order_parser
 from spacy_skd.structures import (
     ArcDistribution,
@@ -301,11 +302,33 @@ def test_sentences_that_are_to_be_found(docs):
         ({"structure": "tree", "sentences": "roots"}, "Trees have one root"),
         ({"sentences": "all"}, "'set' or 'roots', not 'all'"),
         ({"max_length": 0}, "max_length is 0"),
+        ({"arc_width": 0}, "arc_width should be at least 1, but it is 0"),
+        ({"relation_width": -3}, "relation_width should be at least 1, but it is -3"),
     ],
 )
 def test_settings_that_there_are_not(settings, message):
     with pytest.raises(ValueError, match=message):
         BIAFFINE(encoder(), **settings)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"factor_width": 0}, "factor_width should be at least 1"),
+        ({"rank": 0}, "rank should be at least 1"),
+        ({"iterations": -1}, "iterations should be at least 0, but it is -1"),
+        ({"arc_width": 0}, "arc_width should be at least 1"),
+    ],
+)
+def test_settings_of_the_second_order_that_there_are_not(settings, message):
+    with pytest.raises(ValueError, match=message):
+        SECOND_ORDER(encoder(), **settings)
+
+
+@pytest.mark.parametrize("width", [0, -8])
+def test_label_parsers_without_a_hidden_layer(width):
+    with pytest.raises(ValueError, match="hidden_width should be at least 1"):
+        build_label_parser(encoder(), hidden_width=width)
 
 
 def test_a_second_order_without_factors():

@@ -70,7 +70,7 @@ def test_documents_without_tokens(encoder, nlp):
 
 
 @pytest.mark.parametrize("depth", [0, 2])
-def test_every_token_sees_the_whole_document(recurrence, depth, nlp):
+def test_every_token_sees_a_document_without_boundaries(recurrence, depth, nlp):
     encoder = build(recurrence=recurrence, depth=depth)
     encoder.initialize()
     words = ["so"] * 12
@@ -81,8 +81,39 @@ def test_every_token_sees_the_whole_document(recurrence, depth, nlp):
         assert (before != after).any(axis=1).all()
 
 
-def test_the_gradient_is_that_of_the_output(encoder, docs):
+def with_sentences(nlp, *sentences):
+    """A document of the sentences' words, whose boundaries are set."""
+    words = [
+        (word, not place) for sentence in sentences for place, word in enumerate(sentence.split())
+    ]
+    texts, starts = zip(*words)
+    return Doc(nlp.vocab, words=texts, sent_starts=starts)
+
+
+def test_a_sentence_is_read_as_if_it_were_a_document(recurrence, nlp, docs):
+    encoder, whole = build(recurrence=recurrence), build(recurrence=recurrence, sentences="ignored")
+    encoder.initialize()
+    whole.from_bytes(encoder.to_bytes())
+    sentences = [nlp.make_doc(text) for text in (TEXTS[0], TEXTS[3], TEXTS[2])]
+    joined = with_sentences(nlp, *(sentence.text for sentence in sentences))
+    expected = np.concatenate(encoder.predict(sentences))
+    found, empty, alone = encoder.predict([joined, docs[1], docs[0]])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(alone, encoder.predict([docs[0]])[0], atol=1e-5)
+    assert empty.shape == (0, 16)
+    assert (whole.predict([joined])[0] != expected).any(axis=1).all()
+
+
+def test_other_sentences_are_refused():
+    with pytest.raises(ValueError, match='are "set" or "ignored", not "roots"'):
+        build(sentences="roots")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_gradient_is_that_of_the_output(encoder, nlp, docs, several):
     """Along the gradient, the sum of squares changes by the gradient's squared length."""
+    if several:
+        docs = [*docs, with_sentences(nlp, TEXTS[3], TEXTS[0])]
     vectors, backprop = encoder.begin_update(docs)
     backprop([2 * v for v in vectors])
     parameters = [

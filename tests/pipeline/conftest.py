@@ -43,7 +43,7 @@ def crf():
     return copy_of(trained_ner("LinearChainCRF"))
 
 
-@pytest.fixture(params=["tag", "pos", "morph"])
+@pytest.fixture(params=["tag", "pos", "morph", "morph+pos"])
 def attribute(request):
     return request.param
 

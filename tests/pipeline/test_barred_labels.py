@@ -1,7 +1,9 @@
 """`token._.barred_labels`: what a token must not be, and the best that is left."""
 
 import pickle
+import warnings
 
+import numpy as np
 import pytest
 from spacy.tokens import DocBin, Token
 
@@ -11,6 +13,7 @@ from .conftest import copy_of, trained_ner
 from .tiny import TAGGED, blank, entities_of, entity_examples, tag_examples, train
 
 TEXT = "Bob met Ada Lovelace in Oslo"
+UNKNOWN = "ignore:token._.barred_labels has 'unknown':UserWarning"
 ALL = 5000  # analyses: more than short sentences with a few labels have
 
 
@@ -37,6 +40,7 @@ def any_ner(request):
     return copy_of(trained_ner(request.param), architecture=request.param)
 
 
+@pytest.mark.filterwarnings(UNKNOWN)
 @pytest.mark.parametrize(
     "labels",
     [
@@ -83,6 +87,7 @@ def test_batches_of_documents_with_and_without(ner):
     assert (0, 1, "PER") not in entities_of(second)
 
 
+@pytest.mark.filterwarnings(UNKNOWN)
 def test_tags_are_the_best_without_the_barred_ones(tagger, attribute):
     text = TAGGED[0][0]
     component = tagger.get_pipe("tagger")
@@ -113,10 +118,31 @@ def test_a_token_that_is_barred_from_all_tags():
         list(nlp.pipe([nlp.make_doc("Ada"), doc]))
 
 
-@pytest.mark.parametrize("value", ["PER", [1], 3])
+@pytest.mark.parametrize("value", ["PER", [1], 3, np.array(["PER", "LOC"]), np.array([])])
 def test_what_is_no_list_of_labels(crf, value):
     with pytest.raises(ValueError, match=r"'Bob' in document .* should be a list of labels"):
         crf(barred(crf, TEXT, {0: value}))
+
+
+@pytest.mark.parametrize("value", [None, [], ()])
+def test_an_empty_list_bars_nothing(crf, value):
+    assert entities_of(crf(barred(crf, TEXT, {0: value}))) == entities_of(crf(TEXT))
+
+
+def test_misspelt_labels_are_warned_of(crf):
+    with pytest.warns(UserWarning, match=r"has 'PERS', which no component has .* LOC, PER\."):
+        crf(barred(crf, TEXT, {0: ["PERS"], 1: ["LOC"]}))
+
+
+def test_labels_of_another_component_of_the_pipeline_are_not_warned_of(crf):
+    tagger = crf.add_pipe("skd_tagger", name="tagger")
+    tagger.initialize(lambda: tag_examples(crf))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        crf(barred(crf, TEXT, {0: ["PER", "NNP"]}))
+    doc = barred(crf, TEXT, {0: ["NN"]})
+    with pytest.warns(UserWarning, match="'NN'"):
+        crf(doc)
 
 
 def test_documents_that_were_written_are_still_barred(crf):
@@ -144,5 +170,5 @@ def test_a_rule_before_the_component(crf):
 
 def test_an_attribute_of_that_name_that_is_there_already_stays():
     before = Token.get_extension("barred_labels")
-    register_barred_labels()
+    register_barred_labels(blank().get_pipe("ner"))
     assert Token.get_extension("barred_labels") == before

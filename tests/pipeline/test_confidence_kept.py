@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 import spacy
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span
 
 from spacy_skd.pipeline import readings
 from spacy_skd.pipeline.readings import Reading
@@ -112,6 +112,42 @@ def test_documents_put_together(crf):
         values(part) or part[:1]._.confidence
 
 
+def with_tagger(nlp):
+    config = {"model": blank("skd_tagger").get_pipe_config("tagger")["model"]}
+    tagger = nlp.add_pipe("skd_tagger", name="tagger", config=config)
+    tagger.initialize(lambda: tag_examples(nlp))
+    return tagger
+
+
+def test_documents_put_together_and_annotated_by_another_component(crf):
+    docs = list(crf.pipe(TEXTS))
+    expected = [value for doc in docs for value in values(doc)]
+    whole = with_tagger(crf)(Doc.from_docs(docs))
+    assert values(whole) == expected
+    assert values(through_bytes(whole)) == expected
+    assert Span(whole, 0, 2, label="PER")._.confidence is not None, "of one that was not found"
+    assert all(0 < token._.tag_confidence <= 1 for token in whole)
+    assert len(whole._.confidences()) == len(whole._.confidences("tagger")) == len(whole)
+    with pytest.raises(ValueError, match="put together from 4"):
+        whole._.confidences("ner")
+    with pytest.raises(ValueError, match="put together from 4"):
+        whole._.entities_above(0.5)
+
+
+def test_documents_put_together_and_annotated_again(crf):
+    """What the component said of the parts counts no more."""
+    whole, other = (Doc.from_docs(list(crf.pipe(TEXTS))) for _ in range(2))
+    ner = crf.get_pipe("ner")
+    before = values(whole)
+    whole.set_ents([])
+    ner.temperature = 3.0
+    found = values(ner(whole))
+    assert found and not set(found) & set(before)
+    ner.confidence = False
+    with pytest.raises(ValueError, match="keeps no confidences"):
+        values(ner(other))
+
+
 def test_merged_tokens(crf):
     doc = crf(TEXT)
     with doc.retokenize() as retokenizer:
@@ -184,10 +220,7 @@ def test_no_passes_are_kept_after_asking(crf):
 def test_merged_tokens_do_not_matter_to_components_after(crf):
     """Only who is asked has to have seen the tokens."""
     crf.add_pipe("merge_entities")
-    config = {"model": blank("skd_tagger").get_pipe_config("tagger")["model"]}
-    tagger = crf.add_pipe("skd_tagger", name="tagger", config=config)
-    tagger.add_label("A")
-    tagger.initialize(lambda: tag_examples(crf), nlp=None, labels=["A", "B"])
+    with_tagger(crf)
     doc = crf(TEXT)
     assert len(doc) < len(TEXT.split())
     assert 0 <= doc[0]._.tag_confidence <= 1
@@ -210,6 +243,24 @@ def test_threads_that_ask_about_documents_of_one_batch(crf, monkeypatch):
     monkeypatch.setattr(readings, "temper", interrupted)
     assert [alternative.units for alternative in first._.alternatives(3)] == expected
     assert [alternative.units for alternative in first._.alternatives(4)][:3] == expected
+
+
+def test_threads_that_ask_about_one_document(crf, monkeypatch):
+    """What one has computed another replaces by less, before it is given."""
+    doc = crf(TEXT)
+    above, best = list(doc._.entities_above(1e-6)), doc._.alternatives(4)
+    (kept,) = doc.user_data.values()
+    less = {"_above": (0.9, []), "_best": ([], False)}
+
+    class Interrupted(Reading):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, less.get(name, value))
+
+    asked = Interrupted.of(kept["ner"]._answers, 0)
+    monkeypatch.setitem(kept, "ner", asked)
+    assert [list(doc._.entities_above(1e-6)) for _ in range(2)] == [above] * 2
+    assert [doc._.alternatives(4) for _ in range(2)] == [best] * 2
+    assert asked._above == less["_above"]
 
 
 @pytest.mark.parametrize("data", [{"skd_reading": 1}, {"skd_reading": 1, "component": 3}])

@@ -238,7 +238,7 @@ def test_units_and_what_is_known():
 def test_temperature_is_checked_and_saved():
     _, ner = component()
     assert ner.temperature == 1.0
-    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+    for wrong in (0.0, -1.0, float("nan"), float("inf"), "1", None):
         with pytest.raises(ValueError, match="temperature has to be"):
             ner.temperature = wrong
     ner.temperature = 1.7
@@ -246,6 +246,18 @@ def test_temperature_is_checked_and_saved():
     assert other.temperature == pytest.approx(1.7)
     del ner.cfg["temperature"]  # a component of an earlier version
     assert ner.temperature == 1.0
+
+
+def test_training_anew_begins_without_a_temperature():
+    """It was fitted to other weights."""
+    nlp, ner = component()
+    ner.temperature = 2.5
+    other = spacy.blank("en")
+    other.vocab = nlp.vocab
+    other.add_pipe("ner", source=nlp)
+    assert other.get_pipe("ner").temperature == 2.5
+    other.initialize(lambda: entity_examples(other))
+    assert other.get_pipe("ner").temperature == 1.0
 
 
 def test_switched_off():
@@ -303,6 +315,30 @@ def test_attributes_of_others_stay():
         Span.remove_extension("confidence")
         register_attributes()
     assert own[2] is span_confidence and Span.get_extension("confidence")[2] is span_confidence
+
+
+def test_other_analyses_leave_blocked_tokens_blocked():
+    nlp, _ = component()
+    doc = nlp.make_doc("Ada sees Oslo")
+    doc.set_ents([], blocked=[doc[1:2]], default="missing")
+    structure = sequence_scores("chain", [3], seed=3)
+    annotated(nlp, structure, [doc])
+    for found in doc._.alternatives(3):
+        other = found.as_doc()
+        assert [token.ent_iob for token in other][1] == 3 and not other[1].ent_type
+        assert [(ent.start, ent.end, ent.label_) for ent in other.ents] == list(found.units)
+
+
+def test_entities_that_a_rule_sets_later():
+    """Their probability is the component's; that it did not find them, confidences() says."""
+    nlp, _ = component()
+    (doc, *_) = annotated(nlp, sequence_scores("chain", lengths_of(nlp), seed=3))
+    rules = spacy.blank("en", vocab=nlp.vocab)
+    ruler = rules.add_pipe("entity_ruler", config={"overwrite_ents": True})
+    ruler.add_patterns([{"label": "LOC", "pattern": "Ada sees Oslo"}])
+    (entity,) = ruler(doc).ents
+    assert 0 < entity._.confidence < 0.1
+    assert (0, 3, "LOC") not in doc._.confidences()
 
 
 @pytest.mark.parametrize("spans_key", [None, "sc"])

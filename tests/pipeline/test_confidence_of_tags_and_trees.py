@@ -105,7 +105,12 @@ def test_tags_that_were_set_before_condition_the_others():
 
 @pytest.mark.parametrize(
     "attribute, labels",
-    [("pos", ["NOUN", "VERB"]), ("morph", ["_", "Number=Sing"]), ("sent_start", ["I", "S"])],
+    [
+        ("pos", ["NOUN", "VERB"]),
+        ("morph", ["_", "Number=Sing"]),
+        ("morph+pos", ["Number=Sing|POS=NOUN", "POS=VERB"]),
+        ("sent_start", ["I", "S"]),
+    ],
 )
 def test_other_attributes(attribute, labels):
     nlp, tags = tagger(attribute, labels)

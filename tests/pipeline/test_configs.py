@@ -43,22 +43,27 @@ def test_the_parser_is_built_from_its_config(name, label):
 
 
 def test_the_whole_pipeline_is_built_from_its_config():
-    nlp = load_model_from_config(load_config(CONFIGS / "student_pipeline.cfg"), auto_fill=True)
-    labels = {"tagger": "NN", "morphologizer": "Number=Sing", "parser": "nsubj", "ner": "PER"}
+    config = load_config(CONFIGS / "student_pipeline.cfg", interpolate=True)
+    nlp = load_model_from_config(config, auto_fill=True)
+    labels = {
+        "tagger": "NN",
+        "morphologizer": "Number=Sing|POS=NOUN",
+        "parser": "nsubj",
+        "ner": "PER",
+    }
     for name, label in labels.items():
         nlp.get_pipe(name).add_label(label)
     nlp.initialize()
     doc = nlp("Ada lives in Oslo")
-    assert all(doc.has_annotation(layer) for layer in ("TAG", "MORPH", "DEP", "ENT_IOB"))
+    assert all(doc.has_annotation(layer) for layer in ("TAG", "POS", "MORPH", "DEP", "ENT_IOB"))
     weights = [nlp.get_pipe(name).objective.weight for name in nlp.pipe_names[1:]]
     assert len({id(weight) for weight in weights}) == 4, "each counts its own steps"
     assert {weight.value for weight in weights} == {1.0}
 
 
 def test_a_teachers_weight_of_all_components():
-    config = load_config(
-        CONFIGS / "student_pipeline.cfg", overrides={"distillation.teacher_weight": 0.7}
-    )
+    settings = {"distillation.teacher_weight": 0.7}
+    config = load_config(CONFIGS / "student_pipeline.cfg", overrides=settings, interpolate=True)
     nlp = load_model_from_config(config, auto_fill=True)
     assert {nlp.get_pipe(name).objective.weight.value for name in nlp.pipe_names[1:]} == {0.7}
 

@@ -343,11 +343,64 @@ def test_sentences_of_roots_hold_their_heads():
 
 
 def test_noun_chunks():
-    nlp = trained("heads")
-    doc = nlp(TEXTS[0])
-    for token, tag in zip(doc, ["PROPN", "VERB", "ADJ", "NOUN"]):
-        token.pos_ = tag
-    assert [chunk.text for chunk in doc.noun_chunks][:1] == ["Ada"]
+    """By the relations that spaCy's English rules know, which are not those of UD."""
+    nlp = blank("heads")
+    words = ["the", "old", "man", "sees", "a", "ship", "with", "two", "masts"]
+    tags = ["DET", "ADJ", "NOUN", "VERB", "DET", "NOUN", "ADP", "NUM", "NOUN"]
+    heads = [2, 2, 3, 3, 5, 3, 5, 8, 6]
+    relations = ["det", "amod", "nsubj", "ROOT", "det", "dobj", "prep", "nummod", "pobj"]
+    gold = Doc(nlp.vocab, words=words, heads=heads, deps=relations)
+    train(nlp, [Example(Doc(nlp.vocab, words=words), gold)], steps=40)
+    doc = nlp.get_pipe("parser")(Doc(nlp.vocab, words=words, pos=tags))
+    assert tree_of(doc) == (heads, relations)
+    chunks = [(chunk.text, chunk.root.dep_) for chunk in doc.noun_chunks]
+    assert chunks == [("the old man", "nsubj"), ("a ship", "dobj"), ("two masts", "pobj")]
+
+
+def test_names_of_relations_in_another_vocabulary():
+    """Gold documents that know what the pipeline's vocabulary does not, as from two corpora."""
+    for kind in ("heads", "labels"):
+        nlp, others = blank(kind), [spacy.blank("en") for _ in range(2)]
+        examples = []
+        for other, name in zip(others, ("unheard:of", "unheard:too")):
+            deps = [name, "ROOT"]
+            gold = Doc(other.vocab, words=["Ada", "sleeps"], heads=[1, 1], deps=deps)
+            examples.append(Example(Doc(nlp.vocab, words=["Ada", "sleeps"]), gold))
+        train(nlp, examples, steps=2)
+        assert set(nlp.get_pipe("parser").labels) == {"ROOT", "unheard:of", "unheard:too"}
+
+
+def test_a_sentencizer_in_training():
+    """Under annotating_components it gives the parser the sentences that it will see later."""
+    nlp = blank()
+    nlp.add_pipe("sentencizer", first=True)
+    words = ["Ada", "sees", "ships", ".", "Bob", "sleeps", "."]
+    heads, relations = (
+        [1, 1, 1, 1, 5, 5, 5],
+        ["nsubj", "ROOT", "obj", "punct", "nsubj", "ROOT", "punct"],
+    )
+    gold = Doc(nlp.vocab, words=words, heads=heads, deps=relations)
+    optimizer = nlp.initialize(lambda: [Example(Doc(nlp.vocab, words=words), gold)])
+    optimizer.learn_rate = 0.02
+    seen = []
+    parser = nlp.get_pipe("parser")
+    get_loss = parser.get_loss
+
+    def spy(examples, scores):
+        seen.append(scores.lengths.tolist())
+        return get_loss(examples, scores)
+
+    parser.get_loss = spy
+    # What gold says of sentences is not asked: these are the sentencizer's.
+    as_one = Doc(nlp.vocab, words=words, heads=[1] * 7, deps=["obj", "ROOT", *["obj"] * 5])
+    for reference in [as_one, *[gold] * 20]:
+        example = Example(Doc(nlp.vocab, words=words), reference)
+        nlp.update([example], sgd=optimizer, annotates=["sentencizer"])
+    assert seen == [[4, 3]] * 21
+    doc = Doc(nlp.vocab, words=words)
+    for _, component in nlp.pipeline:
+        doc = component(doc)
+    assert [token.head.i for token in doc] == heads
 
 
 def test_predictions_survive_a_docbin(tmp_path):

@@ -16,7 +16,7 @@ from .test_parser import GOLD, TEXTS, blank, trained
 from .tiny import train, tree_of
 
 TEACHERS = ["heads", "tree", "second order", "labels"]
-STUDENTS = ["heads", "tree", "projective", "labels"]
+STUDENTS = ["heads", "tree", "projective", "second order", "labels"]
 OBJECTIVES = [
     {"take": "top_wk", "k": 3},
     {"temperature": 2.0},

@@ -17,7 +17,7 @@ from spacy_skd.distill.store import TargetStore
 from spacy_skd.training.corpus import DistillCorpus
 
 from ..test_package import run
-from .tiny import MORPH_OF, entities_of, spans_of, train, tree_of
+from .tiny import MORPH_OF, POS_OF, entities_of, spans_of, train, tree_of
 
 CONFIG = Path(__file__).parents[2] / "configs" / "student_pipeline.cfg"
 TASKS = ["tagger", "morphologizer", "parser", "ner"]
@@ -29,8 +29,8 @@ TINY = {
     "components.ner.model.hidden_width": 16,
     "training.dropout": 0.0,
     "training.eval_frequency": 50,
-    "training.optimizer.use_averages": False,
-    "training.optimizer.learn_rate": LEARN_RATE,
+    "training.optimizer.learn_rate.warmup_steps": 5,
+    "training.optimizer.learn_rate.initial_rate": 2 * LEARN_RATE,
 }
 SENTENCES = [
     ("Ada sees old ships", "NNP VBZ JJ NNS", [1, 1, 3, 1], "nsubj ROOT amod obj", [(0, 1, "PER")]),
@@ -53,7 +53,10 @@ def whole_docs(nlp: Language, only: str = "") -> list[Doc]:
     for text, tags, heads, relations, entities in SENTENCES:
         annotation = {
             "tagger": {"tags": tags.split()},
-            "morphologizer": {"morphs": [MORPH_OF[tag] for tag in tags.split()]},
+            "morphologizer": {
+                "morphs": [MORPH_OF[tag] for tag in tags.split()],
+                "pos": [POS_OF[tag] for tag in tags.split()],
+            },
             "parser": {"heads": heads, "deps": relations.split()},
             "ner": {},
         }
@@ -71,7 +74,8 @@ def examples(docs: Iterable[Doc]) -> list[Example]:
 
 
 def blank_pipeline() -> Language:
-    return load_model_from_config(load_config(CONFIG, overrides=TINY), auto_fill=True)
+    config = load_config(CONFIG, overrides=TINY, interpolate=True)
+    return load_model_from_config(config, auto_fill=True)
 
 
 def learn(nlp: Language, examples: list[Example]) -> None:
@@ -83,7 +87,7 @@ def predicted(nlp: Language) -> list:
     return [
         (
             [token.tag_ for token in doc],
-            [str(token.morph) for token in doc],
+            [(token.pos_, str(token.morph)) for token in doc],
             tree_of(doc),
             entities_of(doc),
         )
@@ -94,7 +98,7 @@ def predicted(nlp: Language) -> list:
 GOLD = [
     (
         tags.split(),
-        [MORPH_OF[tag] for tag in tags.split()],
+        [(POS_OF[tag], MORPH_OF[tag]) for tag in tags.split()],
         (heads, relations.split()),
         entities,
     )
@@ -201,8 +205,14 @@ def test_documents_of_nothing_among_others(student):
 
 def test_scores_of_all_tasks(student):
     scores = student.evaluate(examples(whole_docs(student)))
-    for score in ("tag_acc", "morph_acc", "dep_uas", "dep_las", "ents_f"):
+    for score in ("tag_acc", "pos_acc", "morph_acc", "dep_uas", "dep_las", "ents_f"):
         assert scores[score] == 1.0
+
+
+def test_noun_chunks(student):
+    """Of trees and parts of speech."""
+    chunks = [[chunk.text for chunk in doc.noun_chunks] for doc in student.pipe(TEXTS)]
+    assert chunks == [["Ada"], ["Bob"], ["old Oslo"], ["Bob"]], "objects are dobj in spaCy's rules"
 
 
 def test_every_document_may_be_annotated_for_one_task_alone():

@@ -14,12 +14,20 @@ from ..pipeline.tiny import (
     tree_of,
 )
 
-KINDS = {
-    "chain": ("skd_ner", "LinearChainCRF", entity_examples),
-    "spans": ("skd_ner", "SpanBiaffine", entity_examples),
-    "tagger": ("skd_tagger", "MaxEnt", tag_examples),
-    "parser": ("skd_parser", "BiaffineParser", tree_examples),
+FOLDED = TOK2VEC | {"@architectures": "spacy-skd.HashEmbedCNN.v1"}
+RECURRENT = {
+    "@architectures": "spacy-skd.HashEmbedRecurrent.v1",
+    "width": 32,
+    "depth": 1,
+    "embed_size": 200,
 }
+KINDS = {
+    "chain": ("skd_ner", "LinearChainCRF", FOLDED, entity_examples),
+    "spans": ("skd_ner", "SpanBiaffine", TOK2VEC, entity_examples),
+    "tagger": ("skd_tagger", "MaxEnt", FOLDED, tag_examples),
+    "parser": ("skd_parser", "BiaffineParser", RECURRENT, tree_examples),
+}
+"""Component, architecture, encoder and examples; the encoders are spaCy's and those that ship."""
 TEXTS = [
     "Ada lives in New York City",
     "",
@@ -47,8 +55,8 @@ def saved(tmp_path_factory):
 
     def folder(kind):
         if kind not in folders:
-            factory, architecture, examples = KINDS[kind]
-            model = {"@architectures": f"spacy-skd.{architecture}.v1", "tok2vec": TOK2VEC}
+            factory, architecture, encoder, examples = KINDS[kind]
+            model = {"@architectures": f"spacy-skd.{architecture}.v1", "tok2vec": encoder}
             nlp = blank(factory, architecture, model=model)
             train(nlp, examples(nlp))
             folders[kind] = tmp_path_factory.mktemp(kind)

@@ -97,3 +97,13 @@ def test_a_baseline_that_is_not_there(serving, options):
     options["baseline"] = "teacher"
     with pytest.raises(Exception, match="'teacher' is none of the pipelines: stock, student"):
         serving.main(**options)
+
+
+def test_goals_stand_beside_the_figures(serving):
+    results = BENCHMARKS / "results" / "serving.json"
+    tables = serving.report(json.loads(results.read_text(encoding="utf8")))
+    assert tables == results.with_suffix(".md").read_text(encoding="utf8")
+    rows = [row for row in tables.splitlines() if row.startswith("| goal |")]
+    assert rows and all("≤ 1.00" in row for row in rows)
+    batches = [row for row in tables.splitlines() if row.startswith("| 1 process, normal texts, b")]
+    assert all(("≥" in row) == ("batch 100" in row) for row in batches[:2])

@@ -1,5 +1,6 @@
 """The service of docs/serving.md, as its reader would run it."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -48,9 +49,29 @@ def test_requests_at_the_same_time(client):
     assert all(response.json() == expected for response in responses)
 
 
-@pytest.mark.parametrize("texts", ["Ada", [7], None, ["a" * 100_001], [""] * 1001])
+HALF_A_PAIR = "\ud83d"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        *("Ada", [7], None, [""] * 1001),
+        *(["Ada " * 25_001], ["Ada " * 20_000, "Bob " * 20_000], ["(" * 1001]),
+        *([f"{HALF_A_PAIR} Ada"], [HALF_A_PAIR, 7], HALF_A_PAIR),
+    ],
+    ids=lambda texts: ascii(texts)[:20],
+)
 def test_what_it_refuses(client, texts):
-    assert post(client, texts).status_code == 422
+    """Also where the answer could not repeat it; httpx, too, can send half a pair as JSON alone."""
+    body = json.dumps({"texts": texts})
+    headers = {"Content-Type": "application/json"}
+    response = client.post("/entities", content=body, headers=headers)
+    assert response.status_code == 422 and response.json()["detail"]
+
+
+def test_as_much_as_is_allowed(client):
+    assert len(post(client, ["é" * 99] * 1000).json()) == 1000
+    assert len(post(client, ["(" * 1000] * 2).json()) == 2
 
 
 def test_no_texts(client):
@@ -61,9 +82,10 @@ def test_it_is_short():
     assert sum(bool(line) for line in CODE.splitlines()) <= 20
 
 
-def test_entities_of_rules_have_no_confidence(saved, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_entities_of_rules_have_no_confidence(saved, tmp_path, monkeypatch, place):
     nlp = spacy.load(saved("chain"))
-    ruler = nlp.add_pipe("entity_ruler", before="ner")
+    ruler = nlp.add_pipe("entity_ruler", **{place: "ner"}, config={"overwrite_ents": True})
     ruler.add_patterns([{"label": "RULE", "pattern": "zebra"}])
     nlp.to_disk(tmp_path / "en_entities_student")
     monkeypatch.chdir(tmp_path)
@@ -71,3 +93,18 @@ def test_entities_of_rules_have_no_confidence(saved, tmp_path, monkeypatch):
     exec(compile(CODE, "docs/serving.md", "exec"), namespace)
     (found,) = post(TestClient(namespace["app"]), ["zebra"]).json()
     assert [(one["label"], one["confidence"]) for one in found] == [("RULE", None)]
+
+
+def test_the_threshold_keeps_entities_of_rules(saved):
+    """That of docs/serving.md, with a rule after the component."""
+    [code] = [code for _, code in blocks(ROOT / "docs" / "serving.md", "python") if "0.8" in code]
+    nlp = spacy.load(saved("chain"))
+    ruler = nlp.add_pipe("entity_ruler", config={"overwrite_ents": True})
+    ruler.add_patterns([{"label": "LOC", "pattern": "lives in"}])
+    names = {"doc": nlp(TEXTS[0])}
+    exec(code, names)
+    assert "lives in" in [entity.text for entity in names["sure"]]
+    nlp.get_pipe("ner").temperature = 100  # so that no entity it finds is sure
+    names = {"doc": nlp(TEXTS[0])}
+    exec(code, names)
+    assert [entity.text for entity in names["sure"]] == ["lives in"]

@@ -88,6 +88,10 @@ def test_words_of_a_token_follow_each_other_without_space():
     (doc,) = read(text)
     assert [t.text for t in doc] == ["ca", "n't", "gon", "na", "!"]
     assert doc.text == "can't gonna!"
+    (doc,) = read(text, merge_subtokens=True)
+    assert [t.text for t in doc] == ["can't", "gonna", "!"]
+    assert doc.text == "can't gonna!"
+    assert [(t.dep_, t.head.i) for t in doc] == [("aux", 1), ("ROOT", 1), ("punct", 1)]
 
 
 def test_empty_nodes_are_left_out():

@@ -33,7 +33,8 @@ BUILT_IN: tuple[Adapter, ...] = (
     structure_reader,
     annotation_reader,
 )
-NOTHING = "it predicts nothing that can be stored"
+UNSAID = "it does not say what it assigns (assigns=[…] of its factory), or assigns nothing"
+UNLEARNT = "it assigns {}, which no student learns"
 
 
 def find_reader(nlp: Language, name: str) -> Reader:
@@ -46,4 +47,5 @@ def find_reader(nlp: Language, name: str) -> Reader:
         reader = adapter(nlp, name, component)
         if reader is not None:
             return reader
-    raise CannotTeach(NOTHING)
+    assigns = nlp.get_pipe_meta(name).assigns
+    raise CannotTeach(UNLEARNT.format(", ".join(assigns)) if assigns else UNSAID)

@@ -1,12 +1,13 @@
-"""Components that only annotate documents, by rules or in whatever way, and tell their labels: what
-they set is their one and certain output. Of spaCy's `attribute_ruler`, its patterns tell them."""
+"""Components that only annotate documents, by rules or in whatever way, and tell their labels, or
+have them told: what they set is their one and certain output. Of spaCy's `attribute_ruler`, its
+patterns tell them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from spacy.language import Language
-from spacy.pipeline import AttributeRuler
+from spacy.pipeline import AttributeRuler, SpanFinder, TrainablePipe
 from spacy.symbols import MORPH, POS
 from spacy.tokens import Doc
 
@@ -19,15 +20,47 @@ TAGS: dict[str, Callable[[Any], str]] = {
     "token.tag": lambda token: token.tag_,
     "token.pos": lambda token: token.pos_,
     "token.morph": lambda token: str(token.morph) or "_",
+    "token.is_sent_start": lambda token: {True: "S", False: "I"}.get(token.is_sent_start, ""),
 }
 """What a component may assign to tokens: the label of a token."""
+SENTENCES = "doc.sents"  # another name of token.is_sent_start
+SENTENCE_LABELS = ("I", "S")  # as those of spaCy's senter
+TREES = ("token.head", "token.dep")
+LABELS = "skd_labels"  # of nlp.meta: labels of components that do not tell them, by their names
 NO_LABELS = (
-    "it does not tell its labels, or has none: give it an attribute 'labels', or register an "
+    "it does not tell its labels, or has none: name them with --labels, give it an attribute "
+    "'labels', or register an adapter"
+)
+NO_KEY = (
+    "it does not tell the key of the spans that it sets: give it an attribute 'key', or register "
+    "an adapter"
+)
+UNLABELLED = "the spans that it finds have no labels, and no student learns such spans"
+NO_PARSER = (
+    "it assigns {}, and trees are read of spaCy's parsers and of distributions alone: register an "
     "adapter"
 )
+SEVERAL_TAGS = "it assigns {}, and one of them can be read: register an adapter"
 
 ReadCopies: TypeAlias = Callable[[Sequence[Doc], Sequence[str]], Token | Candidates]
 """From documents that are annotated and labels to a structure."""
+
+
+def tell_labels(nlp: Language, labels: Mapping[str, Sequence[str]]) -> None:
+    """Name the labels of components that only annotate and do not tell them, by the components'
+    names; others that they set do not count. They are kept in `nlp.meta`.
+
+    Raises ValueError for components that have been trained: these know theirs.
+    """
+    for name in labels:
+        if name in nlp.pipe_names and isinstance(nlp.get_pipe(name), TrainablePipe):
+            raise ValueError(
+                f"The component '{name}' of the teacher has the labels that it was trained with: "
+                "--labels is for components that only annotate, such as rules."
+            )
+    if labels:
+        told = {name: list(of_name) for name, of_name in labels.items()}
+        nlp.meta[LABELS] = nlp.meta.get(LABELS, {}) | told
 
 
 class AnnotationReader(Reader):
@@ -90,23 +123,37 @@ def read_tags(label_of: Callable[[Any], str]) -> ReadCopies:
 
 
 def annotation_reader(nlp: Language, name: str, component: Any) -> Reader | None:
-    """A component that assigns entities, spans, tags, parts of speech or morphology."""
+    """A component that assigns entities, spans, tags, parts of speech, morphology or sentences."""
     if isinstance(component, AttributeRuler):
         return _attribute_reader(name, component)
-    assigns = nlp.get_pipe_meta(name).assigns
-    key = getattr(component, "key", None)
-    tags = [attribute for attribute in assigns if attribute in TAGS]
+    assigns = [
+        "token.is_sent_start" if attribute == SENTENCES else attribute
+        for attribute in nlp.get_pipe_meta(name).assigns
+    ]
+    trees = [attribute for attribute in TREES if attribute in assigns]
+    tags = [attribute for attribute in TAGS if attribute in assigns]
     sets_entities = "doc.ents" in assigns or getattr(component, "annotate_ents", False)
+    told: Any = nlp.meta.get(LABELS, {}).get(name) or getattr(component, "labels", ())
+    key = getattr(component, "key", None)
     read: ReadCopies
+    if trees:
+        raise CannotTeach(NO_PARSER.format(" and ".join(trees)))
+    if isinstance(component, SpanFinder):
+        raise CannotTeach(UNLABELLED)
     if "doc.spans" in assigns and isinstance(key, str):
         what, read = f"the spans that it sets in doc.spans['{key}']", read_spans(key)
     elif sets_entities:
         what, read = "the entities that it sets", read_entities
     elif len(tags) == 1:
         what, read = f"the {tags[0]} that it sets", read_tags(TAGS[tags[0]])
+        told = SENTENCE_LABELS if tags == ["token.is_sent_start"] else told
+    elif tags:
+        raise CannotTeach(SEVERAL_TAGS.format(" and ".join(tags)))
+    elif "doc.spans" in assigns:
+        raise CannotTeach(NO_KEY)
     else:
         return None
-    labels = sorted(getattr(component, "labels", ()))
+    labels = sorted(told)
     if not labels:
         raise CannotTeach(NO_LABELS)
     return AnnotationReader(name, component, what, {name: (labels, read)})
