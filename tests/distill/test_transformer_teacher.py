@@ -36,8 +36,8 @@ SAID = [
     "'attribute_ruler': the token.morph of its patterns ('attribute_ruler') and the token.pos of "
     "its patterns ('attribute_ruler_pos')",
     "'ner': its best entities alone",
-    "not 'transformer': it predicts nothing that can be stored",
-    "not 'lemmatizer': it predicts nothing that can be stored",
+    "not 'transformer': it assigns doc._.trf_data, which no student learns",
+    "not 'lemmatizer': it assigns token.lemma, which no student learns",
 ]
 
 

@@ -248,11 +248,11 @@ def test_dropout(model, docs):
         return abs(found[real] - model.predict(docs).scores[real]).max()
 
     set_dropout_rate(model.get_ref("structure"), 0.5)
-    assert difference() == 0
+    assert difference() < 1e-3
     set_dropout_rate(model, 0.5)
     assert difference() > 0.1
     set_dropout_rate(model, 0.0)
-    assert difference() == 0
+    assert difference() < 1e-3
 
 
 def test_learns(build, docs):
