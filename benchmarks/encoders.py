@@ -86,6 +86,7 @@ def known_rows(results: Path, seeds: int) -> list[dict]:
 class TreeBench(Bench):
     """The students of benchmarks/parser.py that choose heads."""
 
+    gold_tokens: ClassVar[bool] = True
     task: ClassVar = "trees"
     config: ClassVar = CONFIGS / "student_parser.cfg"
     component: ClassVar = "parser"
@@ -105,6 +106,7 @@ class TreeBench(Bench):
 class EntityBench(TreeBench):
     """The students of benchmarks/ner.py with a CRF."""
 
+    gold_tokens: ClassVar[bool] = False
     task: ClassVar = "entities"
     config: ClassVar = CONFIGS / "student.cfg"
     component: ClassVar = "ner"
