@@ -14,6 +14,7 @@ Our transformers were trained and asked in bfloat16 (BFLOAT16=1).
 """
 
 import json
+import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -124,6 +125,7 @@ def main(
     bench.run_all([*taught, *students], jobs)
     if speed:
         write_speeds(bench, chosen, results.with_name(f"{results.stem}_speed.json"))
+    write_stores(bench, chosen, results.with_name(f"{results.stem}_stores.json"))
     if joined:
         write_joined(bench, chosen, results.with_name(f"{results.stem}_joined.json"))
     print(write_tables(results))
@@ -242,6 +244,24 @@ def decoding_share(model: Path, test: Path, rounds: int = 5) -> float:
     return median(decoding) / median(total)
 
 
+def write_stores(bench: ParserBench, corpora: list[str], path: Path) -> None:
+    """What the stores of targets take and leave out, by what `annotate` said last of each."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for corpus in corpora:
+        for teacher in TEACHERS:
+            log = bench.work / corpus / f"annotate-{teacher.replace(' ', '-')}.log"
+            said = " ".join(log.read_text(encoding="utf-8").split()) if log.exists() else ""
+            if size := re.search(r"(\d+) bytes a token", said):
+                lost = re.search(
+                    r"probability of (\S+) at a token on average, .* (\S+) at most", said
+                )
+                store = {"bytes a token": int(size[1])}
+                if lost:
+                    store |= {"lost on average": float(lost[1]), "lost at most": float(lost[2])}
+                found.setdefault(corpus, {})[teacher] = store
+    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
 def write_joined(bench: ParserBench, corpora: list[str], path: Path) -> None:
     """LAS and UAS on test of the summary's systems, each seed's, with ten sentences a document."""
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -281,6 +301,8 @@ def write_tables(results: Path) -> str:
     speeds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     path = results.with_name(f"{results.stem}_joined.json")
     joined = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path = results.with_name(f"{results.stem}_stores.json")
+    stores = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     lines = []
     for corpus in LANGUAGES:
         own = [row for row in rows if row["corpus"] == corpus]
@@ -294,6 +316,7 @@ def write_tables(results: Path) -> str:
             found = ", ".join(shares)
             lines += [f"Search for the best tree, of the time of `nlp.pipe`: {found}.", ""]
         lines += joined_table(corpus, joined.get(corpus, {}))
+        lines += store_lines(stores.get(corpus, {}))
     table = "\n".join(lines)
     results.with_suffix(".md").write_text(table, encoding="utf-8")
     english = [row for row in rows if row["corpus"] == "en_ewt"]
@@ -321,6 +344,18 @@ def table_of(
                 f"{ratio} | {len(found)} |"
             )
     return [*lines, ""]
+
+
+def store_lines(stores: dict[str, dict[str, float]]) -> list[str]:
+    """Bytes a token of the targets of each teacher, and the probability that is left out."""
+    said = []
+    for teacher, store in stores.items():
+        text = f"{teacher} {store['bytes a token']}"
+        if "lost at most" in store:
+            mean, most = store["lost on average"], store["lost at most"]
+            text += f" (left out: {mean:.1e} on average, {most:.1e} at most)"
+        said.append(text)
+    return [f"Targets, bytes a token by teacher: {'; '.join(said)}.", ""] if said else []
 
 
 def joined_table(corpus: str, scores: dict[str, list[dict[str, float]]]) -> list[str]:
