@@ -11,6 +11,7 @@ from .labels import get_labels, set_labels
 from .lean import lean
 from .light_recurrence import light_recurrence
 from .lstm import two_way_lstm
+from .portions import in_portions, portions
 from .sentence_bounds import sentence_counts, sentence_lengths
 from .span_scores import span_scores
 from .span_structure import span_structure
@@ -27,9 +28,11 @@ __all__ = [
     "chain_potentials",
     "folded_embedding",
     "get_labels",
+    "in_portions",
     "label_trees",
     "lean",
     "light_recurrence",
+    "portions",
     "sentence_counts",
     "sentence_lengths",
     "set_labels",

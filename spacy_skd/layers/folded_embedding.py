@@ -7,6 +7,7 @@ multiplied beforehand: what is left for each token is a sum of rows of a wider t
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from operator import is_
 from typing import Any, NamedTuple
@@ -133,6 +134,16 @@ class Folded:
         self.table = None
 
 
+def _unwritten(shape: tuple[int, int], dtype: Any) -> Any:
+    """An array whose memory is the system's until something is written there, page by page. For
+    large arrays numpy asks for large ones, all of which are cleared at the first predictions."""
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+        return np.empty(shape, dtype)
+    size = shape[0] * shape[1] * np.dtype(dtype).itemsize
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, dtype).reshape(shape)
+
+
 class Table:
     """The rows of embeddings, times the weights that mix them.
 
@@ -145,7 +156,7 @@ class Table:
         ends = np.cumsum([len(table) for table in tables])
         self.starts = [0, *ends[:-1].tolist()]
         n_out, n_pieces, _ = mixer.shape
-        self.rows: Any = np.empty((ends[-1], n_out * n_pieces), dtype=mixer.dtype)
+        self.rows: Any = _unwritten((int(ends[-1]), n_out * n_pieces), mixer.dtype)
         self.is_known = np.zeros(ends[-1], dtype=bool)
 
     def is_of(self, tables: list[Any], mixer: Any) -> bool:

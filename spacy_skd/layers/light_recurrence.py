@@ -47,9 +47,11 @@ def forward(
     b: Any = model.get_param("b")
     vectors: Any = X.dataXd
     layout = TwoWay.blocked(X.lengths, model.ops.xp)
-    outputs, memory = read(vectors, W, b, layout)
+    outputs, memory = read(vectors, W, b, layout, keep=is_train)
 
     def backprop(d_output: Ragged) -> Ragged:
+        if memory is None:
+            return forward(model, X, True)[1](d_output)
         d_outputs: Any = d_output.dataXd
         d_vectors, gradients = read_gradients(d_outputs, W, memory, layout)
         for name, gradient in gradients.items():
@@ -84,16 +86,19 @@ class Memory(NamedTuple):
 
 
 def read(
-    vectors: Floats2d, weights: Floats3d, bias: Floats2d, layout: TwoWay
-) -> tuple[Any, Memory]:
+    vectors: Floats2d, weights: Floats3d, bias: Floats2d, layout: TwoWay, *, keep: bool = True
+) -> tuple[Any, Memory | None]:
     """The outputs (N, nO) for vectors (N, nI) in flat order.
 
     weights: (3, nO, nI) and bias: (3, nO), of the forget gates, the candidates and the output
         gates. The first half of nO reads forwards, the other backwards.
+    keep: whether a backward pass follows. Without, the memory is None.
     """
     xp = array_module(vectors)
-    packed = layout.gather(vectors)
+    packed: Any = layout.gather(vectors)
     forget, candidates, gates = xp.matmul(packed, _by_direction(weights).swapaxes(2, 3))
+    if not keep:
+        packed = None
     forget_bias, candidate_bias, gate_bias = bias.reshape(3, 2, 1, -1)
     forget += forget_bias
     candidates += candidate_bias
@@ -103,7 +108,10 @@ def read(
     states = forget * candidates
     xp.subtract(candidates, states, out=states)
     scan(forget, states, layout)
-    return layout.unpack(states * gates), Memory(packed, forget, candidates, gates, states)
+    if keep:
+        return layout.unpack(states * gates), Memory(packed, forget, candidates, gates, states)
+    states *= gates
+    return layout.unpack(states), None
 
 
 def read_gradients(

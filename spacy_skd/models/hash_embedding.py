@@ -5,7 +5,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ..layers import folded_embedding, lean
+from ..layers import folded_embedding, in_portions, lean
 
 
 def build_multi_hash_embed(
@@ -32,7 +32,7 @@ def build_hash_embed_cnn(
     """
     embed = build_word_embedding(width, embed_size, subword_features, bool(pretrained_vectors))
     encode = MaxoutWindowEncoder(width, window_size, maxout_pieces, depth)
-    return lean(build_Tok2Vec_model(embed, encode))
+    return in_portions(lean(build_Tok2Vec_model(embed, encode)))
 
 
 def build_word_embedding(

@@ -8,7 +8,7 @@ from spacy.tokens import Doc
 from thinc.api import Maxout, Model, Ragged, chain, clone, residual, with_array, with_ragged
 from thinc.types import Floats2d
 
-from ..layers import lean, light_recurrence, two_way_lstm, within_sentences
+from ..layers import in_portions, lean, light_recurrence, two_way_lstm, within_sentences
 from .hash_embedding import build_word_embedding
 
 Vectors: TypeAlias = list[Floats2d]
@@ -72,7 +72,7 @@ def build_hash_embed_recurrent(
     if depth:
         encode = chain(MaxoutWindowEncoder(width, window_size, maxout_pieces, depth), encode)
     build = within_sentences if sentences == "set" else build_Tok2Vec_model
-    return lean(build(embed, encode))
+    return in_portions(lean(build(embed, encode)))
 
 
 def _recurrent_layer(

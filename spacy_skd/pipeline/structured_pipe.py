@@ -11,6 +11,7 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.util import minibatch
 from spacy.vocab import Vocab
 from thinc.api import Model, Optimizer, Ragged, set_dropout_rate
 
@@ -20,7 +21,7 @@ from ..distill.objectives import Objective
 from ..distill.parts import Distribution, Parts
 from ..distill.targets import Target
 from ..distill.temperature import check_temperature
-from ..layers import get_labels, set_labels
+from ..layers import get_labels, portions, set_labels
 from ..layers.widening import widen_labels
 from ..structures import SentenceError
 from .barred_labels import register_barred_labels
@@ -120,6 +121,13 @@ class StructuredPipe(ConfiguredPipe):
         return self.labels
 
     # --- prediction
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Annotate documents. At most `batch_size` are read ahead, and fewer predicted at once if
+        they are long: see `layers.portions`."""
+        for batch in minibatch(stream, batch_size):
+            for few in portions(batch, self.model):
+                yield from super().pipe(few, batch_size=len(few))
 
     def predict(self, docs: Iterable[Doc]) -> Distribution:
         """The distribution over the structures of each document, without modifying it."""

@@ -1,6 +1,7 @@
 """`skd_ner` writes what it predicts: any documents, and around what is set already."""
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -40,6 +41,20 @@ def test_batches_give_what_single_documents_give(ner):
         assert [doc.text for doc in docs] == texts
         assert [entities_of(doc) for doc in docs] == alone
     assert alone[5] == GOLD[1]
+
+
+def test_batches_of_many_words_are_predicted_in_portions(ner, monkeypatch):
+    monkeypatch.setattr(sys.modules["spacy_skd.layers.portions"], "MOST_WORDS", 3)
+    sizes, component = [], ner.get_pipe("ner")
+    predict_portion = component.predict
+    monkeypatch.setattr(
+        component, "predict", lambda docs: sizes.append(len(docs)) or predict_portion(docs)
+    )
+    texts = [*ODD_TEXTS, *(text for text, _ in ENTITIES)]
+    expected = [entities_of(ner(text)) for text in texts]
+    sizes.clear()
+    assert [entities_of(doc) for doc in ner.pipe(texts, batch_size=5)] == expected
+    assert max(sizes) < 5 < len(sizes) and sum(sizes) == len(texts)
 
 
 def test_documents_without_tokens(ner):
