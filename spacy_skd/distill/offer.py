@@ -1,6 +1,6 @@
 """What a pipeline can teach, by names, without the pipeline itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -10,11 +10,13 @@ class Offer(NamedTuple):
     components: the names of all its components, in its order.
     by_component: of those that can teach, the names of what they teach (`Reader.targets`).
     refusals: why the others cannot, "it has no labels".
+    on_request: of the names that components teach, those that are chosen by name alone.
     """
 
     components: Sequence[str]
     by_component: Mapping[str, Sequence[str]]
     refusals: Mapping[str, str]
+    on_request: Collection[str] = ()
 
     @property
     def targets(self) -> list[str]:
@@ -22,11 +24,14 @@ class Offer(NamedTuple):
         return [target for targets in self.by_component.values() for target in targets]
 
     def targets_of(self, name: str) -> list[str]:
-        """The target of a name, or all targets of the component of a name that has none such."""
-        return [name] if name in self.targets else list(self.by_component.get(name, ()))
+        """The target of a name, or what the component of a name teaches unasked."""
+        if name in self.targets:
+            return [name]
+        return [t for t in self.by_component.get(name, ()) if t not in self.on_request]
 
     def choose(self, names: Sequence[str] | None = None) -> list[str]:
-        """The targets of some names (`targets_of`), or all, in the order of the pipeline.
+        """The targets of some names (`targets_of`), or all that are taught unasked, in the order of
+        the pipeline.
 
         Raises ValueError for a name that is not in the pipeline or cannot teach, if nothing can,
         and if two components teach by the same name.
@@ -40,7 +45,8 @@ class Offer(NamedTuple):
                 + (f" ({reasons})." if reasons else ".")
             )
         wanted = {target for name in names or () for target in self.targets_of(name)}
-        chosen = [target for target in self.targets if target in wanted or not names]
+        unasked = set(self.targets).difference(self.on_request)
+        chosen = [target for target in self.targets if target in (wanted if names else unasked)]
         for target in chosen:
             self._check_single(target)
         return chosen

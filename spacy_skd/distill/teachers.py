@@ -64,7 +64,8 @@ def survey(nlp: Language) -> Survey:
         except CannotTeach as error:
             refusals[name] = str(error)
     targets = {name: reader.targets for name, reader in readers.items()}
-    return Survey(readers, Offer(tuple(nlp.pipe_names), targets, refusals))
+    on_request = {target for reader in readers.values() for target in reader.on_request}
+    return Survey(readers, Offer(tuple(nlp.pipe_names), targets, refusals, on_request))
 
 
 def find_teachers(nlp: Language, components: Sequence[str] | None = None) -> list[str]:

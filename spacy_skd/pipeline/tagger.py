@@ -179,9 +179,12 @@ class Tagger(StructuredPipe):
         if self._analyses and not _name_pos(teachers) and _name_pos(self.labels):
             raise ValueError(
                 f"The component '{self.name}' sets features and parts of speech at once, but the "
-                f"teacher's target for it has features alone ('{teachers[0]}'), as of spaCy's "
-                'morphologizer: let a component with attribute = "morph" learn them and another, '
-                'with attribute = "pos", the parts of speech; or leave this target out.'
+                f"teacher's target for it has features alone ('{teachers[0]}'). Of spaCy's "
+                f'morphologizer, take the target of both: components = {{"{self.name}": '
+                f'["{self.name}_analyses"]}} in the training corpus, and '
+                f"--component {self.name}_analyses for `annotate`. Otherwise let one component "
+                'learn the features, with attribute = "morph", and another the parts of speech, '
+                'with attribute = "pos".'
             )
         super().check_labels(target)
 

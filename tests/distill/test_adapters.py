@@ -73,11 +73,12 @@ def test_a_morphologizer_teaches_parts_of_speech_and_features():
     docs = docs_of(nlp)
     component, reader = nlp.get_pipe("morphologizer"), find_reader(nlp, "morphologizer")
     found = reader.read(docs, reader.predict(docs))
-    assert list(found) == ["morphologizer", "morphologizer_pos"]
+    assert list(found) == ["morphologizer", "morphologizer_pos", "morphologizer_analyses"]
     analyses = np.concatenate(component.model(docs, is_train=True)[0])
-    morph, pos = found.values()
+    morph, pos, both = found.values()
+    np.testing.assert_allclose(both.marginals(), analyses, atol=1e-6)
     gold = [example.reference for example in examples(nlp)]
-    for structure, attribute in ((pos, "pos"), (morph, "morph")):
+    for structure, attribute in ((pos, "pos"), (morph, "morph"), (both, "morph+pos")):
         student = spacy.blank("en").add_pipe("skd_tagger", config={"attribute": attribute})
         labels = {label for doc in gold for label in student.labels_of(doc)}
         assert set(structure.labels) == labels
@@ -451,7 +452,7 @@ def test_what_is_said_of_each_component():
 
 
 def test_a_component_that_teaches_several_things_is_asked_by_part(everything):
-    names = ["morphologizer", "morphologizer_pos"]
+    names = ["morphologizer", "morphologizer_pos", "morphologizer_analyses"]
     assert find_teachers(everything, names[::-1]) == names
     for name in names:
         assert find_teachers(everything, [name]) == [name]

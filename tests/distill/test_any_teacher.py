@@ -88,7 +88,12 @@ def test_spans(name, tmp_path):
 
 @pytest.mark.parametrize(
     "name, attribute",
-    [("tagger", "tag"), ("morphologizer_pos", "pos"), ("morphologizer", "morph")],
+    [
+        ("tagger", "tag"),
+        ("morphologizer_pos", "pos"),
+        ("morphologizer", "morph"),
+        ("morphologizer_analyses", "morph+pos"),
+    ],
 )
 def test_tags(name, attribute, tmp_path):
     teacher = stock_pipeline(name.partition("_")[0])
@@ -96,7 +101,9 @@ def test_tags(name, attribute, tmp_path):
     student = taught(teacher, name, "skd_tagger", config, tmp_path)
 
     def tags_of(doc):
-        return [str(getattr(token, attribute + "_" * (attribute != "morph"))) for token in doc]
+        said = {"tag": "tag_", "pos": "pos_", "morph": "morph"}
+        parts = [said[part] for part in attribute.split("+")]
+        return [[str(getattr(token, part)) for part in parts] for token in doc]
 
     assert texts_as(tags_of, student) == texts_as(tags_of, teacher)
 

@@ -34,15 +34,22 @@ class Reader:
     summary: what is read, for whoever runs the command ("softmax over 50 tags").
     targets: names of what it teaches, which are the names of the components that learn it; by
         default the component's own name alone.
+    on_request: of these, those that are only taught to who asks for them.
     """
 
     def __init__(
-        self, name: str, component: Any, summary: str, targets: Sequence[str] | None = None
+        self,
+        name: str,
+        component: Any,
+        summary: str,
+        targets: Sequence[str] | None = None,
+        on_request: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.component = component
         self.summary = summary
         self.targets = tuple(targets or (name,))
+        self.on_request = tuple(on_request)
 
     def predict(self, docs: Sequence[Doc]) -> Any:
         """What the component says of documents, in whatever form; the documents stay as they are.

@@ -44,7 +44,8 @@ class MorphologyReader(TagReader):
     """Reads the softmax of a morphologizer, whose labels are analyses, parts of speech with
     features, as two distributions: over features, as `skd_tagger` spells them, and over parts of
     speech. Each is a sum over the analyses that have it; analyses without a part of speech say
-    nothing of it.
+    nothing of it. On request, for they take much more room, the analyses themselves as
+    `NAME_analyses`.
 
     names: by the name of the target, which part of speech or which features (L,) each analysis has,
         "" for none.
@@ -62,7 +63,8 @@ class MorphologyReader(TagReader):
         summary = f"softmax over {len(component.labels)} analyses, summed to " + " and ".join(
             f"{len(labels)} labels of '{target}'" for target, labels in self._labels.items()
         )
-        super().__init__(name, component, summary, tuple(names))
+        on_request = (f"{name}_analyses",) if len(names) > 1 else ()
+        super().__init__(name, component, summary, (*names, *on_request), on_request)
 
     def read(self, docs: Sequence[Doc], prediction: list[Floats2d]) -> dict[str, Token]:
         analyses = self.distribution(docs, prediction)
@@ -70,7 +72,7 @@ class MorphologyReader(TagReader):
         for target, members in self._members.items():
             scores = summed(analyses.scores, members)
             found[target] = Token(scores, analyses.lengths, labels=self._labels[target])
-        return found
+        return found | dict.fromkeys(self.on_request, analyses)
 
 
 def summed(potentials: Floats2d, members: Sequence[Ints1d]) -> Floats2d:
