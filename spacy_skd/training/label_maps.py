@@ -87,6 +87,8 @@ class Labels:
                 yield f"{BY_STORE} of '{store}'", component, names
 
     def _check(self, stores: Sequence[TargetStore]) -> None:
+        if not stores:
+            return  # the same config trains the student from annotation alone
         by_name: dict[str, list[TargetStore]] = {}
         for store in stores:
             by_name.setdefault(store.path.name, []).append(store)
@@ -109,7 +111,7 @@ def _check_known(
     """Raise ValueError for a component that is in none of some stores, and for labels that no
     teacher of it has."""
     teachers = [store.teachers[component] for store in stores if component in store.teachers]
-    if stores and not teachers:
+    if not teachers:
         existing = sorted({name for store in stores for name in store.teachers})
         raise ValueError(
             f"{setting} renames labels of '{component}', but the stores have targets of "

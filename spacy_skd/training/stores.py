@@ -178,13 +178,13 @@ def _weights_of(
                 "their teacher_weight."
             )
         unknown = sorted(set(weights) - names - {GOLD})
-        if unknown:
+        if stores and unknown:
             raise ValueError(
                 f"target_weights names {', '.join(unknown)}, but the stores are "
                 f"{', '.join(sorted(names)) or 'none'}."
             )
         by_path = {store.path: weights.get(store.path.name, 1.0) for store in stores}
-    elif weights is not None:
+    elif weights is not None and paths:
         if len(weights) != len(paths):
             raise ValueError(
                 f"There are {len(weights)} target_weights for {len(paths)} targets: give one each, "

@@ -467,6 +467,21 @@ def test_labels_that_nobody_has(gold, store, names, fault):
         list(DistillCorpus(gold, None, store, label_map={"ner": names})(nlp))
 
 
+@pytest.mark.parametrize("weights", [[0.5], {"store": 0.5}])
+def test_settings_of_targets_do_not_matter_without_any(nlp, gold, weights):
+    settings = {
+        "label_map": {"ner": {"A": "NAME"}},
+        "label_map_by_store": {"store": {"ner": {"A": "NAME"}}},
+        "components": {"ner": ["ner", "other"]},
+        "target_weights": weights,
+        "ensemble": True,
+    }
+    corpus = DistillCorpus(gold, None, None, **settings)
+    assert [example.text for example in corpus(nlp)] == [
+        example.text for example in DistillCorpus(gold)(nlp)
+    ]
+
+
 def test_labels_from_a_config(nlp, gold, texts, store):
     block = {
         "@readers": "spacy-skd.DistillCorpus.v1",
