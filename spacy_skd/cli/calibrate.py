@@ -29,7 +29,10 @@ ALIGNS = ("l", "l", *"r" * (len(HEADER) - 2))
 def calibrate_cli(
     model: Annotated[str, typer.Argument(help="Pipeline, an installed package or a folder")],
     dev: Annotated[
-        Path, typer.Argument(help="Gold documents to fit the temperatures on (.spacy)", exists=True)
+        Path,
+        typer.Argument(
+            help="Gold documents to fit the temperatures on (.spacy, or a folder)", exists=True
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -115,7 +118,7 @@ def check_plotting_or_exit() -> None:
 
 
 def read_gold(path: Path, nlp: Language) -> list[Doc]:
-    """The documents of a file. Raises ValueError if it cannot be read or has none."""
+    """The documents of a file or folder. Raises ValueError if it cannot be read or has none."""
     docs = [doc for _, doc in read_annotated([path], nlp.vocab)]
     if not docs:
         raise ValueError(f"There are no documents in {path}.")
