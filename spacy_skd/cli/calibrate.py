@@ -16,7 +16,7 @@ from wasabi import msg, table
 from ..calibration import Calibration, Outcome, calibrate
 from ..calibration.measures import N_BINS
 from ..calibration.plot import check_plotting, plot_reliability
-from ..training.documents import read_annotated
+from ..training.documents import find_files, read_annotated
 from .annotate import clear_errors
 
 HEADER = (
@@ -119,7 +119,8 @@ def check_plotting_or_exit() -> None:
 
 def read_gold(path: Path, nlp: Language) -> list[Doc]:
     """The documents of a file or folder. Raises ValueError if it cannot be read or has none."""
-    docs = [doc for _, doc in read_annotated([path], nlp.vocab)]
+    files = find_files([path], (".spacy",))
+    docs = [doc for _, doc in read_annotated(files, nlp.vocab)]
     if not docs:
         raise ValueError(f"There are no documents in {path}.")
     return docs

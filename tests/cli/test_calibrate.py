@@ -60,6 +60,12 @@ def test_the_table(folder):
     assert "not saved" in result.output and temperature(folder / "model") == 1.0
 
 
+def test_the_documents_of_a_folder(folder):
+    result = calibrate(folder, "--test", folder)
+    [_, test] = (line.split() for line in result.output.splitlines() if line.startswith("tagger "))
+    assert test[:3] == ["tagger", "test", "600"]
+
+
 def test_the_report(folder):
     report = folder / "metrics" / "calibration.json"
     result = calibrate(folder, "--test", folder / "test.spacy", "--report", report, "--bins", 5)
