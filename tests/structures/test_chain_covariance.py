@@ -9,7 +9,7 @@ import pytest
 from spacy_skd.structures import LinearChain, biluo_labels, chain_scaled, legal_moves
 from spacy_skd.structures.base import to_host
 
-from .test_chain import CASES, LENGTHS, chain_of, close, enumerate_all, make, underflowing
+from .chain_cases import CASES, LENGTHS, chain_of, close, enumerate_all, make, underflowing
 
 WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 3.0])
 
