@@ -81,7 +81,7 @@ class ByLabels:
         how = "by its marginals or best outputs" if has_entities(student) else "given these"
         LOGGER.info(
             "A teacher of '%s' does not know all labels of the student, or means others: it "
-            "teaches %s, %s, and says nothing of the others (docs/usage.md, Several teachers).",
+            "teaches %s, %s, and says nothing of the others (docs/teachers.md, Several teachers).",
             teacher.component,
             ", ".join(labels_of(teacher.meant)),
             how,
