@@ -67,12 +67,21 @@ class Distillation:
     term: what is learnt from the teacher.
     teacher_weight: λ, a number in [0, 1] or a schedule with one value a step. None: linear from
         1 to 0 over the run (`training.max_steps`).
+    loss_weight: what L is multiplied by, against the losses of other components that learn on the
+        same encoder. ValueError for one that is not above 0.
     """
 
     def __init__(
-        self, term: TeacherTerm, *, teacher_weight: float | Iterable[float] | None = None
+        self,
+        term: TeacherTerm,
+        *,
+        teacher_weight: float | Iterable[float] | None = None,
+        loss_weight: float = 1.0,
     ) -> None:
+        if not 0 < loss_weight < float("inf"):
+            raise ValueError(f"A loss_weight has to be a number above 0, not {loss_weight}.")
         self.term = term
+        self.loss_weight = loss_weight
         self._by_labels = ByLabels(ByRelations(term))
         self.weight = TeacherWeight(teacher_weight)
 
@@ -101,12 +110,12 @@ class Distillation:
             loss, gradient = gold_loss(student, annotation, gold_share.astype(like.dtype))
         if taught.any():
             for layer, weights in layers(of_sentences):
-                share = xp.asarray(teacher_share * weights, dtype=like.dtype)
-                teacher_loss, teacher_gradient = self._by_labels(student, layer, share)
+                shares = xp.asarray(teacher_share * weights, dtype=like.dtype)
+                teacher_loss, teacher_gradient = self._by_labels(student, layer, shares)
                 loss += teacher_loss
                 gradient = accumulate(gradient, teacher_gradient)
-        n_sentences = max(1, len(student.lengths))
-        return loss / n_sentences, scale(gradient, 1 / n_sentences)
+        share = self.loss_weight / max(1, len(student.lengths))
+        return loss * share, scale(gradient, share)
 
 
 def layers(
@@ -145,27 +154,32 @@ def make_structural_kd(
     temperature: float = 1.0,
     temperature_scope: Scope = "global",
     teacher_weight: float | Iterable[float] | None = None,
+    loss_weight: float = 1.0,
 ) -> Objective:
     """Construct `spacy-skd.StructuralKD.v1`; see `terms.structural.Structural`."""
     term = Structural(take=take, k=k, temperature=temperature, temperature_scope=temperature_scope)
-    return Distillation(term, teacher_weight=teacher_weight)
+    return Distillation(term, teacher_weight=teacher_weight, loss_weight=loss_weight)
 
 
 def make_posterior_kd(
     temperature: float = 1.0,
     temperature_scope: Scope = "global",
     teacher_weight: float | Iterable[float] | None = None,
+    loss_weight: float = 1.0,
 ) -> Objective:
     """Construct `spacy-skd.PosteriorKD.v1`; see `terms.posterior.Posterior`."""
     term = Posterior(temperature=temperature, temperature_scope=temperature_scope)
-    return Distillation(term, teacher_weight=teacher_weight)
+    return Distillation(term, teacher_weight=teacher_weight, loss_weight=loss_weight)
 
 
 def make_token_kd(
-    temperature: float = 1.0, teacher_weight: float | Iterable[float] | None = None
+    temperature: float = 1.0,
+    teacher_weight: float | Iterable[float] | None = None,
+    loss_weight: float = 1.0,
 ) -> Objective:
     """Construct `spacy-skd.TokenKD.v1`; see `terms.token.TokenScores`."""
-    return Distillation(TokenScores(temperature=temperature), teacher_weight=teacher_weight)
+    term = TokenScores(temperature=temperature)
+    return Distillation(term, teacher_weight=teacher_weight, loss_weight=loss_weight)
 
 
 def make_substructure_kd(
@@ -173,10 +187,11 @@ def make_substructure_kd(
     match: Match = "squares",
     temperature: float = 1.0,
     teacher_weight: float | Iterable[float] | None = None,
+    loss_weight: float = 1.0,
 ) -> Objective:
     """Construct `spacy-skd.SubstructureKD.v1`; see `terms.substructure.Substructure`."""
     term = Substructure(transitions=transitions, match=match, temperature=temperature)
-    return Distillation(term, teacher_weight=teacher_weight)
+    return Distillation(term, teacher_weight=teacher_weight, loss_weight=loss_weight)
 
 
 def make_sum_kd(
@@ -184,6 +199,7 @@ def make_sum_kd(
     losses: Mapping[str, Any],
     weights: Mapping[str, float] | None = None,
     teacher_weight: float | Iterable[float] | None = None,
+    loss_weight: float = 1.0,
 ) -> Objective:
     """Construct `spacy-skd.SumKD.v1`: what several objectives take from the teacher, summed.
 
@@ -209,5 +225,9 @@ def make_sum_kd(
                 f"The loss '{name}' has a teacher_weight of its own: a sum has one for all of "
                 "its losses, so give it to the sum."
             )
+        if objective.loss_weight != 1:
+            raise ValueError(
+                f"The loss '{name}' has a loss_weight: give it its weight in the sum's weights."
+            )
         terms.append((float(weights[name]), objective.term))
-    return Distillation(Sum(terms), teacher_weight=teacher_weight)
+    return Distillation(Sum(terms), teacher_weight=teacher_weight, loss_weight=loss_weight)

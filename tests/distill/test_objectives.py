@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from thinc.api import warmup_linear
 
-from spacy_skd.distill.objectives import make_structural_kd
+from spacy_skd.distill.objectives import (
+    make_posterior_kd,
+    make_structural_kd,
+    make_sum_kd,
+    make_token_kd,
+)
 from spacy_skd.distill.targets import Target, collate, describe, stored_scores
 from spacy_skd.distill.temperature import temper
 from spacy_skd.structures import LinearChain, SentenceError, Token
@@ -187,6 +192,31 @@ def test_a_mixture_of_two_teachers():
     from_token = listed_cross_entropy(as_stored(token), student)
     expected = from_token[[0, 3]].sum() + from_chain[[1, 2, 4]].sum()
     assert value * len(LENGTHS) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("make", [make_structural_kd, make_posterior_kd, make_token_kd])
+def test_a_loss_weight_multiplies_loss_and_gradient(make, rng):
+    student = random_structure(LinearChain, rng, labels=LABELS)
+    targets = targets_of(random_structure(LinearChain, rng, labels=LABELS))
+    annotation = random_annotation(rng)
+    loss, gradient = make(teacher_weight=0.4)(student, annotation, targets)
+    heavy, its_gradient = make(teacher_weight=0.4, loss_weight=2.5)(student, annotation, targets)
+    assert heavy == pytest.approx(2.5 * loss)
+    for found, plain in zip(gradients(its_gradient), gradients(gradient), strict=True):
+        np.testing.assert_allclose(found, 2.5 * plain, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, float("nan"), float("inf")])
+def test_a_loss_weight_is_above_zero(weight):
+    with pytest.raises(ValueError, match="loss_weight has to be a number above 0"):
+        make_structural_kd(loss_weight=weight)
+
+
+def test_a_sum_weighs_its_losses_itself():
+    heavy = make_structural_kd(loss_weight=2.0)
+    with pytest.raises(ValueError, match="'one' has a loss_weight"):
+        make_sum_kd({"one": heavy, "other": make_token_kd()})
+    assert make_sum_kd({"one": make_token_kd()}, loss_weight=2.0).loss_weight == 2.0
 
 
 def test_a_pickled_objective_keeps_its_weight():
