@@ -60,17 +60,23 @@ TASKS = {
 }
 SCORES = [score for scores in TASKS.values() for score in scores]
 TEACHER, JOINT, SEPARATE = "teacher", "joint", "separate"
+EQUAL = "joint-equal"
 STOCK, SAME = "spacy", "spacy-same-encoder"
 TITLES = {
     TEACHER: "teacher: one transformer",
     JOINT: "one student, distilled at once",
+    EQUAL: "the same with equal weights of all losses",
     SEPARATE: "a student for each task, distilled apart",
     SAME: "spaCy's components on the student's encoder, gold",
     STOCK: "spaCy's components on its usual encoder, gold",
 }
 ROWS = [
     (SETTING, TEACHER),
-    *((setting, system) for system in (JOINT, SEPARATE) for setting in (SETTING + RAW, SETTING)),
+    *(
+        (setting, system)
+        for system in (JOINT, EQUAL, SEPARATE)
+        for setting in (SETTING + RAW, SETTING)
+    ),
     (GOLD, SAME),
     (GOLD, STOCK),
 ]
@@ -100,7 +106,7 @@ def main(
     setting = SETTING + RAW if raw else SETTING
     bench = PipelineBench(work, results, steps)
     # Those that need no teacher first: they run while it is trained.
-    kinds = [(GOLD, (SAME, STOCK)), (setting, (JOINT, *TASKS))]
+    kinds = [(GOLD, (SAME, STOCK)), (setting, (JOINT, *TASKS, EQUAL))]
     students = [
         Run(corpus, setting, system, seed)
         for setting, systems in kinds
@@ -157,8 +163,9 @@ class PipelineBench(Bench):
         config = CONFIGS / "student_pipeline.cfg"
         if run.system in TASKS:
             config = self.write_config(run)
+        options = ("--components.ner.objective.loss_weight", 1) if run.system == EQUAL else ()
         raw = self.work / run.corpus / "raw.spacy" if run.setting.endswith(RAW) else None
-        return Recipe(config, train, steps, (train, raw) if raw else (train,), raw)
+        return Recipe(config, train, steps, (train, raw) if raw else (train,), raw, options)
 
     def teacher_of(self, run: Run) -> Run:
         return Run(run.corpus, SETTING, TEACHER, 0)
@@ -184,6 +191,7 @@ class PipelineBench(Bench):
             del config["components"][task]
             for score in TASKS[task]:
                 config["training"]["score_weights"][score] = None
+        config["components"][run.system]["objective"]["loss_weight"] = 1.0
         path = self.work / run.corpus / f"{run.name}.cfg"
         config.to_disk(path)
         return path
