@@ -50,7 +50,8 @@ def forward(
         bounds = np.cumsum([len(doc) for doc in docs])
         return backprop_vectors(model.ops.xp.split(d_vectors.dataXd, bounds)[:-1])
 
-    return Ragged(model.ops.flatten(vectors), lengths), backprop
+    joined = vectors[0] if len(vectors) == 1 else model.ops.flatten(vectors)
+    return Ragged(joined, lengths), backprop
 
 
 def init(model: Model[list[Doc], Ragged], X: list[Doc] | None = None, Y: Any = None) -> None:

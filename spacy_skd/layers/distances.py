@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..structures import ArcLayout
 from ..structures.base import Ints1d, array_module
@@ -20,6 +21,9 @@ ROOT = N_BUCKETS - 1
 def buckets_of_cells(layout: ArcLayout) -> Ints1d:
     """The bucket of every cell's arc, (Σ n(n + 1),); of a token and itself: any."""
     xp = layout.xp
+    if layout.packing.is_alone:  # which someone waits for
+        n_tokens = layout.n_tokens
+        return xp.asarray(_cells(_rounded(n_tokens))[:n_tokens, : n_tokens + 1].ravel())
     offsets = xp.arange(layout.n_cells) - layout.spread(layout.self_cells)
     return _buckets(offsets, layout, xp.asarray(layout.row_starts))
 
@@ -38,7 +42,7 @@ def buckets_of_arcs(layout: ArcLayout, tokens: Ints1d, heads: Ints1d) -> Ints1d:
 def _buckets(offsets: Any, layout: ArcLayout, roots: Any) -> Any:
     """The buckets of heads that are so many tokens after their dependents, or that are the root."""
     longest = int(layout.lengths.max(initial=0))
-    table = array_module(offsets).asarray(_table(-(-longest // 256) * 256))
+    table = array_module(offsets).asarray(_table(_rounded(longest)))
     buckets = table[offsets]  # a distance to the left counts from the end
     buckets[roots] = ROOT
     return buckets
@@ -50,3 +54,17 @@ def _table(longest: int) -> Ints1d:
     right = np.searchsorted(BOUNDS, np.arange(longest + 1), side="right")
     left = right[:0:-1] + len(BOUNDS) + 1
     return np.concatenate([right, left])
+
+
+@lru_cache(maxsize=2)
+def _cells(n_tokens: int) -> npt.NDArray[np.int8]:
+    """The buckets of the arcs of a sentence, (n, n + 1)."""
+    heads = np.arange(-1, n_tokens)
+    buckets = _table(n_tokens)[heads - np.arange(n_tokens)[:, None]]
+    buckets[:, 0] = ROOT
+    return buckets.astype(np.int8)
+
+
+def _rounded(n_tokens: int) -> int:
+    """Up, so that tables serve sentences of many lengths."""
+    return -(-n_tokens // 256) * 256

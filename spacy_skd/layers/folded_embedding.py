@@ -66,6 +66,8 @@ def forward(
     tokens = np.concatenate(features) if len(features) > 1 else features[0]
     parts = [tokens[start : start + CHUNK] for start in range(0, len(tokens), CHUNK)]
     vectors = [_mixed(part, table, layers) for part in parts]
+    if len(docs) == 1 == len(vectors):  # which someone waits for
+        return vectors, _no_backprop
     lengths: Any = np.fromiter(map(len, features), "i", len(features))
     joined: Any = np.concatenate(vectors) if len(vectors) > 1 else vectors[0]
     return model.ops.unflatten(joined, lengths), _no_backprop
@@ -134,16 +136,6 @@ class Folded:
         self.table = None
 
 
-def _unwritten(shape: tuple[int, int], dtype: Any) -> Any:
-    """An array whose memory is the system's until something is written there, page by page. For
-    large arrays numpy asks for large ones, all of which are cleared at the first predictions."""
-    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
-        return np.empty(shape, dtype)
-    size = shape[0] * shape[1] * np.dtype(dtype).itemsize
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return np.frombuffer(pages, dtype).reshape(shape)
-
-
 class Table:
     """The rows of embeddings, times the weights that mix them.
 
@@ -195,3 +187,14 @@ class Table:
             self.rows[own] = products[:, 0]
             width = columns.stop
         self.is_known[keys] = True
+
+
+def _unwritten(shape: tuple[int, int], dtype: Any) -> Any:
+    """An array that takes memory where something is written, in small pages. Those of `np.empty`
+    are large: the first few rows, which are all over the table, would have the system clear it
+    all."""
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+        return np.empty(shape, dtype)
+    size = shape[0] * shape[1] * np.dtype(dtype).itemsize
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, dtype).reshape(shape)

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from thinc.api import Model, NumpyOps
+from thinc.api import Model, NumpyOps, Ragged
 from thinc.layers.chain import forward as thinc_chain
 from thinc.layers.layernorm import forward as thinc_layer_norm
+from thinc.layers.with_array import forward as thinc_with_array
+from thinc.layers.with_ragged import forward as thinc_with_ragged
 
 ModelT = TypeVar("ModelT", bound=Model)
 Backprop = Callable[[Any], Any]
@@ -17,7 +19,7 @@ EPSILON = np.float32(1e-8)  # added to variances, as in thinc
 def lean(model: ModelT) -> ModelT:
     """Let all chains in the model forget, when they predict, what each layer keeps for a backward
     pass: a batch then takes the memory of its largest layer, not that of all. Layer normalisation
-    takes less time. In place.
+    takes less time, and so does what joins documents, if there is one. In place.
 
     A backward pass after a prediction runs the layers again.
     """
@@ -50,7 +52,31 @@ def layer_norm(model: Model, X: Any, is_train: bool) -> tuple[Any, Backprop]:
     return Y, lambda dY: thinc_layer_norm(model, X, is_train)[1](dY)
 
 
+def with_array(model: Model, X: Any, is_train: bool) -> tuple[Any, Backprop]:
+    if is_train or not _is_one(X):
+        return thinc_with_array(model, X, is_train)
+    pad = model.attrs["pad"]
+    Y = model.layers[0].predict(model.ops.flatten(X, pad=pad))
+    return [Y[pad : pad + len(X[0])]], lambda dY: thinc_with_array(model, X, is_train)[1](dY)
+
+
+def with_ragged(model: Model, X: Any, is_train: bool) -> tuple[Any, Backprop]:
+    if is_train or not _is_one(X):
+        return thinc_with_ragged(model, X, is_train)
+    joined = Ragged(X[0], model.ops.asarray1i([len(X[0])]))
+    Y = model.layers[0].predict(joined).dataXd
+    return [Y], lambda dY: thinc_with_ragged(model, X, is_train)[1](dY)
+
+
+def _is_one(X: Any) -> bool:
+    """Whether these are the vectors of a document alone, which someone may wait for: there is
+    nothing to join and to split."""
+    return isinstance(X, list) and len(X) == 1 and len(X[0]) > 0
+
+
 LEAN: dict[Callable[..., Any], Callable[..., Any]] = {
     thinc_chain: chain,
     thinc_layer_norm: layer_norm,
+    thinc_with_array: with_array,
+    thinc_with_ragged: with_ragged,
 }

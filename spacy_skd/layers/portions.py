@@ -13,7 +13,7 @@ Backprop: TypeAlias = Callable[[Vectors], Any]
 Forward: TypeAlias = Callable[[Model, list[Doc], bool], tuple[Vectors, Backprop]]
 
 MOST_WORDS = 2_000
-"""Of a portion. Fewer cost more calls, more take memory and wait for it: both are slower."""
+"""Of a portion: few enough to stay in the caches, too many for the calls to count."""
 
 
 def portions(docs: Sequence[Doc], model: Model) -> Iterator[list[Doc]]:
@@ -35,8 +35,8 @@ def portions(docs: Sequence[Doc], model: Model) -> Iterator[list[Doc]]:
 
 
 def in_portions(model: Model[list[Doc], Vectors]) -> Model[list[Doc], Vectors]:
-    """Let an encoder predict large batches in portions, which no backward
-    pass can follow. In place."""
+    """Let an encoder predict large batches in portions, which no backward pass can follow. In
+    place."""
     model._func = partial(forward, model._func)
     return model
 

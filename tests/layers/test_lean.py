@@ -5,7 +5,16 @@ import tracemalloc
 import numpy as np
 import pytest
 import spacy
-from thinc.api import LayerNorm, Model, Relu, chain, fix_random_seed
+from thinc.api import (
+    LayerNorm,
+    Model,
+    Relu,
+    chain,
+    expand_window,
+    fix_random_seed,
+    with_array,
+    with_ragged,
+)
 
 from spacy_skd.layers import lean
 
@@ -61,6 +70,25 @@ def test_gradients_are_the_same(rng, inputs, is_train):
     for ours, theirs in zip(forgetful.walk(), kept.walk()):
         for name in theirs.grad_names:
             same(ours.get_grad(name), theirs.get_grad(name))
+
+
+@pytest.mark.parametrize("lengths", [[7], [1], [3, 4], [0, 5]])
+def test_documents_alone_and_together(rng, lengths):
+    fix_random_seed(0)
+    convolution = with_array(chain(expand_window(1), Relu(WIDTH, 3 * WIDTH)), pad=2)
+    kept = chain(convolution, with_ragged(with_array(Relu(WIDTH, WIDTH))))
+    kept.initialize()
+    forgetful = lean(kept.copy())
+    docs = [rng.normal(size=(length, WIDTH)).astype("float32") for length in lengths]
+    vectors, gradients = [], []
+    for model in (kept, forgetful):
+        found, backprop = model(docs, False)
+        vectors.append(found)
+        gradients.append(backprop([np.ones_like(doc) for doc in docs]))
+    for found, expected in (vectors, gradients):
+        assert list(map(len, found)) == lengths
+        for ours, theirs in zip(found, expected):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e4])
