@@ -232,7 +232,8 @@ class Tagger(StructuredPipe):
         kept = self._all_kept(docs)
         answers = self._decode(docs, scores, kept)
         attributes, offsets = ATTRIBUTES[self.cfg["attribute"]], answers.offsets
-        values: Any = self._ids()[answers.columns]
+        ids: Any = self._ids(set(answers.columns.tolist()))
+        values = ids[answers.columns]
         if kept.any():
             values = np.where(kept != 0, kept, values)
         for doc, start, end in zip(docs, offsets, offsets[1:]):
@@ -310,20 +311,27 @@ class Tagger(StructuredPipe):
             known[:1] = False
         return known
 
-    def _ids(self) -> np.ndarray:
+    def _ids(self, columns: Iterable[int] | None = None) -> np.ndarray:
         """What each label sets, as spaCy's ids (L, A), in the order of the columns; 0 where it sets
-        nothing."""
-        add_features, add_string = self.vocab.morphology.add, self.vocab.strings.add
+        nothing.
+
+        columns: of these alone; all others are 0.
+        """
+        labels = self.labels
+        ids = np.zeros((len(labels), len(ATTRIBUTES[self.cfg["attribute"]])), dtype=np.uint64)
+        for column in range(len(labels)) if columns is None else columns:
+            ids[column] = self._ids_of(labels[column])
+        return ids
+
+    def _ids_of(self, label: str) -> int | tuple[int, int]:
+        """What a label sets, as spaCy's ids."""
         if self._finds_sentences:
-            ids: list[Any] = [SENTENCE_STARTS[label] for label in self.labels]
-        elif self._analyses:
-            parts = map(parts_of, self.labels)
-            ids = [(add_features(features), PARTS_OF_SPEECH[pos]) for features, pos in parts]
-        else:
-            add = add_features if self.cfg["attribute"] == "morph" else add_string
-            ids = [add(label) for label in self.labels]
-        n_attributes = len(ATTRIBUTES[self.cfg["attribute"]])
-        return np.asarray(ids, dtype=np.uint64).reshape(-1, n_attributes)
+            return SENTENCE_STARTS[label]
+        if self._analyses:
+            features, pos = parts_of(label)
+            return self.vocab.morphology.add(features), PARTS_OF_SPEECH[pos]
+        names = self.vocab.morphology if self.cfg["attribute"] == "morph" else self.vocab.strings
+        return names.add(label)
 
     def _columns(self, values: np.ndarray) -> np.ndarray:
         """The column of what tokens have, (n, A) to (n,): `MISSING` where nothing is set, and where
