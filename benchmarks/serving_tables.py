@@ -6,7 +6,12 @@ from statistics import linear_regression
 from typing import Any
 
 Rows = dict[str, dict[str, Any]]
-SPEED_GOALS = {"entities": 1.35, "entities of 18 types": 1.6, "trees": 1.2}
+SPEED_GOALS = {
+    "entities": 1.35,
+    "entities of 18 types": 1.6,
+    "trees": 1.2,
+    "trees, on one encoder": 1.2,
+}
 """By titles of tables: times the baseline's words a second, of one process in batches of 100."""
 LATENCY_GOAL = 1.0
 """Times the baseline's."""

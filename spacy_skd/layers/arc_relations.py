@@ -18,8 +18,9 @@ from .arc_scores import half_width, random_root
 from .distances import N_BUCKETS, buckets_of_arcs
 
 WEIGHTS = ("bilinear", "heads", "dependents", "b")
-CHUNK_ITEMS = 1 << 19
-"""How many numbers are made at once of what tokens ask of heads."""
+CHUNK_ITEMS = 1 << 18
+"""How many numbers are made at once of what tokens ask of heads: few enough for the caches."""
+CHUNK_ITEMS_ON_GPU = 1 << 24
 
 
 def arc_relations(
@@ -111,8 +112,8 @@ class BiaffineRelations:
     heads: (N + B, d) what represents the root and the tokens of each sentence as heads.
     dependents: (N, d) what represents tokens as dependents.
 
-    A token's question to all heads, W_rᵀ v + w_r for every r, is the dear part: the arcs of one
-    token share it, and arcs are done by chunks, so that what is in memory has a bound.
+    A token's question to all heads, W_rᵀ v for every r, is the dear part: the arcs of one token
+    share it, and arcs are done by chunks, so that what is in memory has a bound.
     """
 
     def __init__(
@@ -141,7 +142,9 @@ class BiaffineRelations:
         scores: Any = xp.empty((len(tokens), self.n_labels), dtype=self.dependents.dtype)
         buckets = self._buckets(tokens, heads)
         for chunk in self._chunks(tokens, heads):
-            found = (self._questions(chunk) @ self._answers(chunk)[:, :, None])[:, :, 0]
+            answers = self._answers(chunk)
+            found = (self._questions(chunk) @ answers[:, :, None])[:, :, 0]
+            found += answers @ weights.heads.T
             linear = self.dependents.take(chunk.tokens, axis=0) @ weights.dependents.T + weights.b
             found += chunk.spread(linear)
             if weights.distances is not None:
@@ -158,6 +161,7 @@ class BiaffineRelations:
         for chunk in self._chunks(d_scores.tokens, d_scores.heads):
             d_arcs = xp.asarray(d_scores.values, dtype=d_heads.dtype)[chunk.arcs]
             d_answers = (d_arcs[:, None] @ self._questions(chunk))[:, 0]
+            d_answers += d_arcs @ weights.heads
             self._add(d_heads, chunk.heads, d_answers)
 
             d_questions = d_arcs[:, :, None] * self._answers(chunk)[:, None]
@@ -199,7 +203,8 @@ class BiaffineRelations:
             to_host(numbers).astype(np.int64, copy=False) for numbers in (tokens, heads)
         )
         rows = self.rows.of_arcs(tokens, heads)
-        size = max(1, CHUNK_ITEMS // max(1, self.weights.bilinear.shape[1]))
+        n_items = CHUNK_ITEMS if xp is np else CHUNK_ITEMS_ON_GPU
+        size = max(1, n_items // max(1, self.weights.bilinear.shape[1]))
         if 0 < len(tokens) <= size and (tokens[1:] > tokens[:-1]).all():
             everything = slice(0, len(tokens))
             yield _Chunk(everything, xp.asarray(rows.astype(np.int32)), xp.asarray(tokens), None)
@@ -224,7 +229,6 @@ class BiaffineRelations:
     def _questions(self, chunk: _Chunk) -> Any:
         """What the tokens of arcs ask of heads, (A, R, d)."""
         asked = self.dependents.take(chunk.tokens, axis=0) * self._scale @ self.weights.bilinear
-        asked += self.weights.heads.ravel()
         return chunk.spread(asked.reshape(-1, *self.weights.heads.shape))
 
     def _buckets(self, tokens: Any, heads: Any) -> Any:

@@ -46,7 +46,8 @@ def chunks(request, monkeypatch):
     if request.param == "small chunks":
         # The package has the function under the module's name.
         module = sys.modules[arc_relations.__module__]
-        monkeypatch.setattr(module, "CHUNK_ITEMS", 3 * N_LABELS * HALF)
+        for name in ("CHUNK_ITEMS", "CHUNK_ITEMS_ON_GPU"):
+            monkeypatch.setattr(module, name, 3 * N_LABELS * HALF)
 
 
 def expected_scores(layer, vectors, tokens, heads):
