@@ -148,6 +148,9 @@ class Table:
         ends = np.cumsum([len(table) for table in tables])
         self.starts = [0, *ends[:-1].tolist()]
         n_out, n_pieces, _ = mixer.shape
+        widths = np.cumsum([table.shape[1] for table in tables])[:-1]
+        parts = np.split(mixer.reshape(n_out * n_pieces, -1), widths, axis=1)
+        self.weights = [np.ascontiguousarray(part.T) for part in parts]  # of each table
         self.rows: Any = _unwritten((int(ends[-1]), n_out * n_pieces), mixer.dtype)
         self.is_known = np.zeros(ends[-1], dtype=bool)
 
@@ -178,14 +181,11 @@ class Table:
         is_new[keys] = True
         keys = np.flatnonzero(is_new)
         bounds = np.searchsorted(keys, [*self.starts, len(self.rows)])
-        width = 0
-        for table, start, low, high in zip(self.tables, self.starts, bounds, bounds[1:]):
+        for table, start, weights, low, high in zip(
+            self.tables, self.starts, self.weights, bounds, bounds[1:]
+        ):
             own = keys[low:high]
-            columns = slice(width, width + table.shape[1])
-            weights = self.mixer[:, :, columns].reshape(self.rows.shape[1], -1)
-            products = table[own - start, None] @ np.ascontiguousarray(weights.T)
-            self.rows[own] = products[:, 0]
-            width = columns.stop
+            self.rows[own] = (table[own - start, None] @ weights)[:, 0]
         self.is_known[keys] = True
 
 
