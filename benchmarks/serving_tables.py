@@ -19,6 +19,7 @@ LOAD_GOAL = 1.0
 """Seconds."""
 MEMORY_GOAL = 1.2
 """Times the baseline's, loaded and after reading."""
+KINDS = ("short", "normal", "long")  # texts
 NONE = "–"
 
 
@@ -45,7 +46,7 @@ def speed_table(rows: Rows, title: str) -> list[str]:
     names, goal = list(rows), SPEED_GOALS.get(title)
     titles = [*names, "goal"] if goal else names
     lines = head(["words/s of `nlp.pipe` (times the baseline's)", *titles])
-    for case in dict.fromkeys(case for row in rows.values() for case in row):
+    for case in sorted({case for row in rows.values() for case in row}, key=place_of):
         clock = "cpu" if case.startswith("1 process,") else "wall"
         cells = []
         for name in names:
@@ -59,6 +60,12 @@ def speed_table(rows: Rows, title: str) -> list[str]:
             cells.append(f"≥ {goal:.2f} ×" if has_goal else NONE)
         lines.append(line([case, *cells]))
     return lines
+
+
+def place_of(case: str) -> tuple[int, int, int]:
+    """Where "1 process, short texts, batch 100" stands: by processes, kind of texts, batch size."""
+    processes, kind, batch = case.split(", ")
+    return int(processes.split()[0]), KINDS.index(kind.split()[0]), int(batch.split()[1])
 
 
 def latency_table(rows: Rows, title: str) -> list[str]:
