@@ -2,7 +2,7 @@
 (docs/math.md §5)."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -62,7 +62,7 @@ class TreeAnswers(Answers):
         self.attached = attached
         self.labels = tuple(labels)
         self.several_roots = several_roots
-        self.bounds = np.cumsum([0, *lengths]).tolist()
+        self.bounds = list(accumulate(lengths, initial=0))
 
     def find_probabilities(self, structure: Any) -> Floats1d:
         return _joint(structure, self.heads, self.relations, self.labels)

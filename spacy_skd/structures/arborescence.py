@@ -56,7 +56,10 @@ def best_trees(
     scores: (Σ n(n + 1),), -inf where tokens are their own heads. greedy: (N,) the best head of
     every token, which has to be possible. Raises SentenceError for a sentence that has no tree.
     """
-    wrong = np.flatnonzero(~is_tree(greedy, layout.lengths, single_root)).tolist()
+    if layout.packing.is_alone:
+        wrong = [] if _is_one_tree(greedy.tolist(), single_root) else [0]
+    else:
+        wrong = np.flatnonzero(~is_tree(greedy, layout.lengths, single_root)).tolist()
     if not wrong:
         return greedy
     heads = greedy.copy()
@@ -112,6 +115,22 @@ def is_tree(
     if single_root:
         good &= np.bincount(sentences[is_root], minlength=n_sentences) <= 1
     return good
+
+
+def _is_one_tree(heads: list[int], single_root: bool) -> bool:
+    """`is_tree` of one sentence, which someone waits for: arrays pay for more than one."""
+    if single_root and heads.count(0) > 1:
+        return False
+    met_by = [0] * (len(heads) + 1)  # the token from which each was met first
+    met_by[0] = -1
+    for first in range(1, len(heads) + 1):
+        token = first
+        while not met_by[token]:
+            met_by[token] = first
+            token = heads[token - 1]
+        if met_by[token] == first:
+            return False
+    return True
 
 
 def _best_tree(scores: Floats2d, single_root: bool) -> Ints1d | None:

@@ -117,6 +117,8 @@ class HeadRows:
 
         tokens: (P,) numbers in the whole batch; heads: (P,) head numbers in their sentences.
         """
+        if self.layout.packing.is_alone:
+            return heads
         return self._roots_of[tokens] + heads
 
     @cached_property
