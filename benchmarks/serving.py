@@ -52,7 +52,8 @@ SHORT, LONG = 5, 10_000
 PROCESSES_WORDS = 4
 """How many times as much is read where two processes read, since it takes time to start them."""
 N_CALLS = 50
-TURN = 20  # single sentences that a pipeline gets before it is the next one's turn
+TURN = 20
+"""Single sentences that a pipeline gets before it is the next one's turn."""
 UNASKED = "without confidences"
 """At the end of a pipeline's name: its components keep none (docs/confidence.md)."""
 Times = dict[str, list["Seconds"]]
@@ -240,7 +241,8 @@ def latencies(settings: Settings) -> dict[str, dict[str, Any]]:
     """Milliseconds of `nlp(text)` for single sentences.
 
     The rivals take turns, `TURN` texts at a time: text by text, each would find the others' data in
-    the processor's caches, where a service that has one pipeline finds its own.
+    the processor's caches, where a service that has one pipeline finds its own. So does the first
+    text of a turn, which does not count.
     """
     pipelines = load(settings)
     sentences = sentences_of(settings.documents, settings.words)
@@ -248,9 +250,9 @@ def latencies(settings: Settings) -> dict[str, dict[str, Any]]:
     for number in tqdm(range(settings.rounds + 1), desc="latency", disable=None):
         for turn in minibatch(sentences, TURN):
             for name, nlp in pipelines.items():
-                for sentence in turn:
+                for place, sentence in enumerate(turn):
                     seconds = timed(lambda nlp=nlp, text=sentence: nlp(text))
-                    if number:
+                    if number and place:
                         times[name].append(seconds)
     found = {}
     base = [seconds.cpu for seconds in times[settings.baseline]]

@@ -20,7 +20,8 @@ from .distances import N_BUCKETS, buckets_of_arcs
 WEIGHTS = ("bilinear", "heads", "dependents", "b")
 CHUNK_ITEMS = 1 << 18
 """How many numbers are made at once of what tokens ask of heads: few enough for the caches."""
-CHUNK_ITEMS_ON_GPU = 1 << 24
+CHUNK_ITEMS_ON_GPU = 1 << 22
+"""16 MiB an array."""
 
 
 def arc_relations(

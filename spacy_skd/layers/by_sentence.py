@@ -18,7 +18,8 @@ def by_sentence(
 ) -> Model[list[Doc], Ragged]:
     """Read the documents, and give all token vectors (N, nO) with the lengths of sentences (B,).
 
-    The encoder gets whole documents. The lengths stay on the host.
+    The encoder gets whole documents. The lengths stay on the host. The vectors of one document are
+    the encoder's own array, not to be changed in place.
 
     sentences: "set" for those that the document has (see `sentence_lengths`); "roots" if sentences
         are what the layers above find: then a document is one as far as `max_length` lets it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,15 @@ BOUNDS = (*range(2, 9), 9, 12, 16, 24, 32, 48)
 N_BUCKETS = 2 * (len(BOUNDS) + 1) + 1
 """On the right, on the left, and one of the root, the last."""
 ROOT = N_BUCKETS - 1
+SHORT = 256  # tokens; tables are made for as many, or for a multiple
 
 
 def buckets_of_cells(layout: ArcLayout) -> Ints1d:
     """The bucket of every cell's arc, (Σ n(n + 1),); of a token and itself: any."""
     xp = layout.xp
-    if layout.packing.is_alone:  # which someone waits for
+    if layout.packing.is_alone and layout.n_tokens <= SHORT:  # which someone waits for
         n_tokens = layout.n_tokens
-        return xp.asarray(_cells(_rounded(n_tokens))[:n_tokens, : n_tokens + 1].ravel())
+        return xp.asarray(_cells()[:n_tokens, : n_tokens + 1].flatten())
     offsets = xp.arange(layout.n_cells) - layout.spread(layout.self_cells)
     return _buckets(offsets, layout, xp.asarray(layout.row_starts))
 
@@ -35,9 +36,10 @@ def buckets_of_arcs(layout: ArcLayout, tokens: Ints1d, heads: Ints1d) -> Ints1d:
     sentences.
     """
     xp = array_module(heads)
-    if layout.packing.is_alone and xp is np:
-        return _cells(_rounded(layout.n_tokens))[tokens, heads].astype(np.int64)
-    offsets = heads - 1 - xp.asarray(layout.positions)[tokens]
+    if layout.packing.is_alone:
+        offsets = heads - 1 - tokens
+    else:
+        offsets = heads - 1 - xp.asarray(layout.positions)[tokens]
     return _buckets(offsets, layout, xp.flatnonzero(heads == 0))
 
 
@@ -58,15 +60,15 @@ def _table(longest: int) -> Ints1d:
     return np.concatenate([right, left])
 
 
-@lru_cache(maxsize=2)
-def _cells(n_tokens: int) -> npt.NDArray[np.int8]:
-    """The buckets of the arcs of a sentence, (n, n + 1)."""
-    heads = np.arange(-1, n_tokens)
-    buckets = _table(n_tokens)[heads - np.arange(n_tokens)[:, None]]
+@cache
+def _cells() -> npt.NDArray[np.int64]:
+    """The buckets of the arcs of a sentence of `SHORT` tokens, (SHORT, SHORT + 1)."""
+    heads = np.arange(-1, SHORT)
+    buckets = _table(SHORT)[heads - np.arange(SHORT)[:, None]]
     buckets[:, 0] = ROOT
-    return buckets.astype(np.int8)
+    return buckets
 
 
 def _rounded(n_tokens: int) -> int:
     """Up, so that tables serve sentences of many lengths."""
-    return -(-n_tokens // 256) * 256
+    return -(-n_tokens // SHORT) * SHORT

@@ -19,7 +19,7 @@ EPSILON = np.float32(1e-8)  # added to variances, as in thinc
 def lean(model: ModelT) -> ModelT:
     """Let all chains in the model forget, when they predict, what each layer keeps for a backward
     pass: a batch then takes the memory of its largest layer, not that of all. Layer normalisation
-    takes less time, and so does what joins documents, if there is one. In place.
+    takes less time, and so does what joins and splits documents where there is only one. In place.
 
     A backward pass after a prediction runs the layers again.
     """
@@ -64,13 +64,14 @@ def with_ragged(model: Model, X: Any, is_train: bool) -> tuple[Any, Backprop]:
     if is_train or not _is_one(X):
         return thinc_with_ragged(model, X, is_train)
     joined = Ragged(X[0], model.ops.asarray1i([len(X[0])]))
-    Y = model.layers[0].predict(joined).dataXd
-    return [Y], lambda dY: thinc_with_ragged(model, X, is_train)[1](dY)
+    Y = model.layers[0].predict(joined)
+    split = [Y.data] if len(Y.lengths) == 1 else model.ops.unflatten(Y.data, Y.lengths)
+    return split, lambda dY: thinc_with_ragged(model, X, is_train)[1](dY)
 
 
 def _is_one(X: Any) -> bool:
-    """Whether these are the vectors of a document alone, which someone may wait for: there is
-    nothing to join and to split."""
+    """Whether these are the vectors of a document alone, which someone may wait for: it need not be
+    split from others."""
     return isinstance(X, list) and len(X) == 1 and len(X[0]) > 0
 
 

@@ -13,7 +13,7 @@ Backprop: TypeAlias = Callable[[Vectors], Any]
 Forward: TypeAlias = Callable[[Model, list[Doc], bool], tuple[Vectors, Backprop]]
 
 MOST_WORDS = 2_000
-"""Of a portion: few enough to stay in the caches, too many for the calls to count."""
+"""Of a portion: few enough to stay in the caches, enough for calls to cost little."""
 
 
 def portions(docs: Sequence[Doc], model: Model) -> Iterator[list[Doc]]:

@@ -123,7 +123,7 @@ class StructuredPipe(ConfiguredPipe):
     # --- prediction
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Annotate documents, `batch_size` at a time or as many as `layers.portions` says."""
+        """Annotate documents, read `batch_size` at a time and predicted in `layers.portions`."""
         for batch in minibatch(stream, batch_size):
             for few in portions(batch, self.model):
                 yield from super().pipe(few, batch_size=len(few))

@@ -57,7 +57,7 @@ def best_trees(
     every token, which has to be possible. Raises SentenceError for a sentence that has no tree.
     """
     if layout.packing.is_alone:
-        wrong = [] if _is_one_tree(greedy.tolist(), single_root) else [0]
+        wrong = [] if is_one_tree(greedy.tolist(), single_root) else [0]
     else:
         wrong = np.flatnonzero(~is_tree(greedy, layout.lengths, single_root)).tolist()
     if not wrong:
@@ -117,7 +117,7 @@ def is_tree(
     return good
 
 
-def _is_one_tree(heads: list[int], single_root: bool) -> bool:
+def is_one_tree(heads: list[int], single_root: bool) -> bool:
     """`is_tree` of one sentence, which someone waits for: arrays pay for more than one."""
     if single_root and heads.count(0) > 1:
         return False

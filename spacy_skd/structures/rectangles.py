@@ -113,7 +113,7 @@ class HeadRows:
         return d_rows.take(self.tokens, axis=0), d_rows.take(self.roots, axis=0).sum(axis=0)
 
     def of_arcs(self, tokens: Ints1d, heads: Ints1d) -> Ints1d:
-        """The rows of the heads of P arcs, (P,), on the host.
+        """The rows of the heads of P arcs, (P,), on the host; of one sentence `heads` itself.
 
         tokens: (P,) numbers in the whole batch; heads: (P,) head numbers in their sentences.
         """

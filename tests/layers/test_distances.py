@@ -21,7 +21,7 @@ def test_buckets():
     assert {bucket(o) for o in range(-99, 100) if o} == set(range(ROOT)) and ROOT + 1 == N_BUCKETS
 
 
-@pytest.mark.parametrize("lengths", [[3, 0, 1, 70, 5], [4], [300], [], [0]])
+@pytest.mark.parametrize("lengths", [[3, 0, 1, 70, 5], [1], [4], [256], [257], [300], [], [0]])
 def test_arcs_of_a_batch(xp, lengths):
     layout = ArcLayout(np.asarray(lengths, dtype="int64"), xp)
     found = buckets_of_cells(layout)

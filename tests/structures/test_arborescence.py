@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_skd.structures import HeadSelection, SentenceError, is_tree, maximum_arborescence
+from spacy_skd.structures.arborescence import is_one_tree
 from spacy_skd.structures.base import to_host
 
 from . import arc_brute_force
@@ -209,6 +210,7 @@ def test_is_tree_of_all_assignments(single_root):
     outputs = [heads for n in range(5) for heads in assignments(n)]
     found = is_tree(outputs, single_root=single_root)
     assert found.tolist() == [arc_brute_force.is_tree(heads, single_root) for heads in outputs]
+    assert [is_one_tree(list(heads), single_root) for heads in outputs] == found.tolist()
     lengths = [len(heads) for heads in outputs]
     flat = np.concatenate(outputs).astype("int32")
     assert is_tree(flat, lengths, single_root).tolist() == found.tolist()
