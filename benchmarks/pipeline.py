@@ -211,11 +211,13 @@ class PipelineBench(Bench):
 
 
 def write_speeds(bench: PipelineBench, corpus: str, path: Path) -> None:
-    """Words/s and size of each system, and how much of its time each component takes."""
+    """Words/s and size of each system that has a model here, and how much of its time each
+    component takes."""
     models: dict[str, Path] = {}
     for run in sorted(finished(bench.results), key=lambda run: run.seed):
-        if run.corpus == corpus:
-            models.setdefault(run.system, bench.folder(run) / "model-best")
+        model = bench.folder(run) / "model-best"
+        if run.corpus == corpus and model.exists():
+            models.setdefault(run.system, model)
     test = bench.work / corpus / "test.spacy"
     speeds = {
         "words/s": pipe_speeds(models, test),

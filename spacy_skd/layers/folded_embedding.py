@@ -18,10 +18,16 @@ from thinc.api import Model, NumpyOps
 from thinc.layers.chain import forward as chain_forward
 from thinc.types import Floats2d
 
+from .lean import largest_piece
+
 LAYERS = ("extract_features", "list2ragged", "with_array", "with_array", "ragged2list")
 """How the names of the layers begin that `spacy.MultiHashEmbed` is a chain of."""
 CHUNK = 2048
 """Tokens at a time: what is made of them stays in the processor's cache."""
+MANY_TOKENS = 256
+"""Of so many, those that are alike are embedded once."""
+FACTOR = np.uint64(0x9E3779B97F4A7C15)
+"""A number without pattern: features times odd multiples of it tell tokens apart by their sum."""
 FOLDED = "folded"  # the model's attribute; neither saved nor copied
 
 DocsToVectors = Model[list[Doc], list[Floats2d]]
@@ -65,7 +71,7 @@ def forward(
     features = layers.extract.predict(docs)
     tokens = np.concatenate(features) if len(features) > 1 else features[0]
     parts = [tokens[start : start + CHUNK] for start in range(0, len(tokens), CHUNK)]
-    vectors = [_mixed(part, table, layers) for part in parts]
+    vectors = [_vectors(part, table, layers) for part in parts]
     if len(docs) == 1 == len(vectors):  # which someone waits for
         return vectors, _no_backprop
     lengths: Any = np.fromiter(map(len, features), "i", len(features))
@@ -73,14 +79,28 @@ def forward(
     return model.ops.unflatten(joined, lengths), _no_backprop
 
 
+def _vectors(tokens: Any, table: Table, layers: Layers) -> Any:
+    """The vectors (N, width) of features (N, features)."""
+    if len(tokens) < MANY_TOKENS:
+        return _mixed(tokens, table, layers)
+    factors = np.arange(1, 2 * tokens.shape[1], 2, dtype=tokens.dtype) * FACTOR
+    _, firsts, kinds = np.unique(tokens @ factors, return_index=True, return_inverse=True)
+    different = tokens[firsts]
+    if not (different[kinds] == tokens).all():  # two sums that are the same by chance
+        return _mixed(tokens, table, layers)
+    return _mixed(different, table, layers)[kinds]
+
+
 def _mixed(tokens: Any, table: Table, layers: Layers) -> Any:
     """The vectors (N, width) of features (N, features)."""
     ops = layers.maxout.ops
-    sums: Any = ops.gather_add(table.rows, table.keys(tokens, layers))
     bias: Any = layers.maxout.get_param("b")
-    pieces = sums.reshape(len(tokens), *bias.shape)
-    pieces += bias
-    return layers.norm.predict(ops.maxout(pieces)[0])
+    n_out, n_pieces = bias.shape
+    pieces: Any = ops.gather_add(table.rows, table.keys(tokens, layers))
+    pieces += bias.T.reshape(-1)
+    largest: Any = np.empty((len(tokens), n_out), dtype=pieces.dtype)
+    largest_piece(pieces, n_pieces, out=largest)
+    return layers.norm.predict(largest)
 
 
 def _no_backprop(d_vectors: list[Floats2d]) -> Any:
@@ -139,7 +159,7 @@ class Folded:
 class Table:
     """The rows of embeddings, times the weights that mix them.
 
-    rows: (rows of all tables, width * pieces), those that were never needed undefined.
+    rows: (rows of all tables, pieces * width), those that were never needed undefined.
     """
 
     def __init__(self, tables: list[Any], mixer: Any) -> None:
@@ -149,7 +169,8 @@ class Table:
         self.starts = [0, *ends[:-1].tolist()]
         n_out, n_pieces, _ = mixer.shape
         widths = np.cumsum([table.shape[1] for table in tables])[:-1]
-        parts = np.split(mixer.reshape(n_out * n_pieces, -1), widths, axis=1)
+        by_piece = mixer.swapaxes(0, 1).reshape(n_pieces * n_out, -1)
+        parts = np.split(by_piece, widths, axis=1)
         self.weights = [np.ascontiguousarray(part.T) for part in parts]  # of each table
         self.rows: Any = _unwritten((int(ends[-1]), n_out * n_pieces), mixer.dtype)
         self.is_known = np.zeros(ends[-1], dtype=bool)

@@ -7,6 +7,7 @@ import pytest
 import spacy
 from thinc.api import (
     LayerNorm,
+    Maxout,
     Model,
     Relu,
     chain,
@@ -102,6 +103,21 @@ def test_layer_norm(rng, n_tokens, scale):
     found = lean(kept.copy()).predict(inputs)
     assert found.dtype == inputs.dtype
     np.testing.assert_allclose(found, kept.predict(inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize("n_pieces", [1, 2, 3])
+@pytest.mark.parametrize("n_tokens", [0, 1, 300, 2500])
+def test_maxout(rng, n_tokens, n_pieces):
+    kept = Maxout(7, WIDTH, nP=n_pieces)
+    kept.initialize()
+    kept.set_param("b", rng.normal(size=(7, n_pieces)).astype("float32"))
+    inputs = rng.normal(size=(n_tokens, WIDTH)).astype("float32")
+    found, backprop = lean(kept.copy())(inputs, False)
+    expected, expected_backprop = kept(inputs, False)
+    assert found.dtype == inputs.dtype
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    if n_tokens:  # of nothing thinc has no gradient
+        np.testing.assert_allclose(backprop(found), expected_backprop(found), atol=1e-4)
 
 
 @pytest.mark.parametrize("factory", ["skd_ner", "skd_tagger", "skd_parser"])

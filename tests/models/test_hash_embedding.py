@@ -2,6 +2,7 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -73,6 +74,17 @@ def test_predictions_are_those_of_spacy(docs, attributes):
     check_same(ours, plain, docs)  # with rows that are there already
     check_same(ours, plain, docs[1:2])
     check_same(ours, plain, [])
+
+
+def test_tokens_that_are_alike(monkeypatch):
+    """Many tokens, of few kinds; and when different ones cannot be told apart by their sums."""
+    ours, plain = pair()
+    vocab = spacy.blank("en").vocab
+    docs = [Doc(vocab, words=["Ada", "sees", "old", f"ships{n % 5}"] * 50) for n in range(9)]
+    check_same(ours, plain, docs)
+    module = import_module("spacy_skd.layers.folded_embedding")
+    monkeypatch.setattr(module, "FACTOR", np.uint64(0))
+    check_same(ours, plain, docs)
 
 
 def test_a_whole_encoder(docs):
