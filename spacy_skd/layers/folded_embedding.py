@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
-from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from thinc.api import Model, NumpyOps
 from thinc.layers.chain import forward as chain_forward
 from thinc.types import Floats2d
 
-from .lean import largest_piece
+from .remembered import Remembered
 
 LAYERS = ("extract_features", "list2ragged", "with_array", "with_array", "ragged2list")
 """How the names of the layers begin that `spacy.MultiHashEmbed` is a chain of."""
@@ -28,7 +27,7 @@ MANY_TOKENS = 256
 """Of so many, those that are alike are embedded once."""
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """A number without pattern: features times odd multiples of it tell tokens apart by their sum."""
-FOLDED = "folded"  # the model's attribute; neither saved nor copied
+FOLDED = "folded"  # the model's attribute
 
 DocsToVectors = Model[list[Doc], list[Floats2d]]
 
@@ -62,12 +61,16 @@ def forward(
     model: DocsToVectors, docs: list[Doc], is_train: bool
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], Any]]:
     folded: Folded = model.attrs[FOLDED]
+    layers = folded.layers_of(model)
+    mixer: Any = layers.maxout.get_param("W")
+    table = None
     if is_train:
-        folded.await_update(model)
-    table = folded.table_of(model) if isinstance(model.ops, NumpyOps) else None
+        folded.await_update(mixer)
+    elif isinstance(model.ops, NumpyOps):
+        tables = (layer.get_param("E") for layer in layers.embeddings)
+        table = folded.of((mixer, *tables), Table)
     if table is None or not any(map(len, docs)):
         return chain_forward(model, docs, is_train)
-    layers = folded.layers_of(model)
     features = layers.extract.predict(docs)
     tokens = np.concatenate(features) if len(features) > 1 else features[0]
     parts = [tokens[start : start + CHUNK] for start in range(0, len(tokens), CHUNK)]
@@ -95,11 +98,12 @@ def _mixed(tokens: Any, table: Table, layers: Layers) -> Any:
     """The vectors (N, width) of features (N, features)."""
     ops = layers.maxout.ops
     bias: Any = layers.maxout.get_param("b")
-    n_out, n_pieces = bias.shape
+    n_pieces = bias.shape[1]
     pieces: Any = ops.gather_add(table.rows, table.keys(tokens, layers))
     pieces += bias.T.reshape(-1)
-    largest: Any = np.empty((len(tokens), n_out), dtype=pieces.dtype)
-    largest_piece(pieces, n_pieces, out=largest)
+    largest, *others = np.split(pieces, n_pieces, axis=1)
+    for other in others:
+        largest = np.maximum(largest, other)
     return layers.norm.predict(largest)
 
 
@@ -116,19 +120,12 @@ class Layers(NamedTuple):
     norm: Model[Any, Any]
 
 
-class Folded:
-    """What one model remembers from one prediction to the next. A copy remembers nothing."""
+class Folded(Remembered["Table"]):
+    """The table of one model, and where its layers are."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.layers: Layers | None = None
-        self.table: Table | None = None
-        self.trained: Any = None  # the mixing layer's weights that wait for their update
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Folded:
-        return Folded()
-
-    def __reduce__(self) -> tuple[type[Folded], tuple[()]]:
-        return Folded, ()
 
     def layers_of(self, model: DocsToVectors) -> Layers:
         if self.layers is None:
@@ -138,23 +135,6 @@ class Folded:
             self.layers = Layers(extract, embeddings, mixing["maxout"], mixing["layernorm"])
         return self.layers
 
-    def table_of(self, model: DocsToVectors) -> Table | None:
-        """None if the weights wait for an update."""
-        layers = self.layers_of(model)
-        mixer = layers.maxout.get_param("W")
-        if mixer is self.trained:
-            return None
-        tables: list[Any] = [layer.get_param("E") for layer in layers.embeddings]
-        found = self.table  # one object, for threads
-        if found is None or not found.is_of(tables, mixer):
-            self.table = found = Table(tables, mixer)
-        return found
-
-    def await_update(self, model: DocsToVectors) -> None:
-        """The weights will be updated, and their averages with them: in place, perhaps."""
-        self.trained = self.layers_of(model).maxout.get_param("W")
-        self.table = None
-
 
 class Table:
     """The rows of embeddings, times the weights that mix them.
@@ -162,9 +142,8 @@ class Table:
     rows: (rows of all tables, pieces * width), those that were never needed undefined.
     """
 
-    def __init__(self, tables: list[Any], mixer: Any) -> None:
-        self.tables, self.mixer = tables, mixer
-        self.probe = mixer[:, 0, 0].copy()
+    def __init__(self, mixer: Any, *tables: Any) -> None:
+        self.tables = tables
         ends = np.cumsum([len(table) for table in tables])
         self.starts = [0, *ends[:-1].tolist()]
         n_out, n_pieces, _ = mixer.shape
@@ -174,12 +153,6 @@ class Table:
         self.weights = [np.ascontiguousarray(part.T) for part in parts]  # of each table
         self.rows: Any = _unwritten((int(ends[-1]), n_out * n_pieces), mixer.dtype)
         self.is_known = np.zeros(ends[-1], dtype=bool)
-
-    def is_of(self, tables: list[Any], mixer: Any) -> bool:
-        """The same arrays with the same content, as far as some of it tells: an optimiser changes
-        averages in place."""
-        is_same = mixer is self.mixer and all(map(is_, tables, self.tables))
-        return is_same and bool((mixer[:, 0, 0] == self.probe).all())
 
     def keys(self, tokens: Any, layers: Layers) -> Any:
         """(N, rows of a token) uint32 for features (N, features): rows that are known now."""

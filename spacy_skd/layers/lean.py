@@ -4,20 +4,23 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from thinc.api import Model, NumpyOps, Ragged
+from thinc.api import Model, NumpyOps, Ops, Ragged
 from thinc.layers.chain import forward as thinc_chain
 from thinc.layers.layernorm import forward as thinc_layer_norm
 from thinc.layers.maxout import forward as thinc_maxout
 from thinc.layers.with_array import forward as thinc_with_array
 from thinc.layers.with_ragged import forward as thinc_with_ragged
 
+from .remembered import Remembered
+
 ModelT = TypeVar("ModelT", bound=Model)
 Backprop = Callable[[Any], Any]
 
 EPSILON = np.float32(1e-8)  # added to variances, as in thinc
-MANY_ROWS = 256
-"""For so many it pays to put a layer's weights into another order."""
-ROWS = 1024  # at a time: their pieces stay in the caches
+BY_PIECE = "by_piece"  # an attribute of models
+FEW_ROWS = 32
+SMALL_PRODUCT = 1 << 18
+"""Multiplications of one product that OpenBLAS does by itself, whatever threads it has."""
 
 
 def lean(model: ModelT) -> ModelT:
@@ -30,6 +33,8 @@ def lean(model: ModelT) -> ModelT:
     """
     for layer in model.walk():
         layer._func = LEAN.get(layer._func, layer._func)
+        if layer._func is maxout:
+            layer.attrs[BY_PIECE] = Remembered()
     return model
 
 
@@ -58,33 +63,46 @@ def layer_norm(model: Model, X: Any, is_train: bool) -> tuple[Any, Backprop]:
 
 
 def maxout(model: Model, X: Any, is_train: bool) -> tuple[Any, Backprop]:
-    if is_train or len(X) < MANY_ROWS or not isinstance(model.ops, NumpyOps):
-        return thinc_maxout(model, X, is_train)
+    remembered: Remembered[tuple[Any, Any]] = model.attrs[BY_PIECE]
     weights: Any = model.get_param("W")
     bias: Any = model.get_param("b")
-    n_out, n_pieces, n_in = weights.shape
-    by_piece = weights.swapaxes(0, 1).reshape(n_pieces * n_out, n_in)
-    shifts = bias.T.reshape(-1)
-    Y: Any = np.empty((len(X), n_out), dtype=X.dtype)
-    for start in range(0, len(X), ROWS):
-        rows = slice(start, start + ROWS)
-        pieces: Any = model.ops.gemm(X[rows], by_piece, trans2=True)
-        pieces += shifts
-        largest_piece(pieces, n_pieces, out=Y[rows])
-    return Y, lambda dY: thinc_maxout(model, X, is_train)[1](dY)
+    by_piece = None
+    if is_train:
+        remembered.await_update(weights, bias)
+    elif isinstance(model.ops, NumpyOps):
+        by_piece = remembered.of((weights, bias), _by_piece)
+    if by_piece is None:
+        return thinc_maxout(model, X, is_train)
+    largest = _largest_of_few if len(X) <= FEW_ROWS else _largest_of_many
+    return largest(X, *by_piece, model.ops), lambda dY: thinc_maxout(model, X, is_train)[1](dY)
 
 
-def largest_piece(pieces: Any, n_pieces: int, out: Any) -> None:
-    """The largest of each unit's pieces (N, nP * nO), one piece after the other, to `out` (N, nO).
+def _by_piece(weights: Any, bias: Any) -> tuple[Any, Any]:
+    """Weights (nO, nP, nI) as columns of each piece (nP, nI, nO), the bias (nO, nP) as (nP, 1,
+    nO)."""
+    return weights.transpose(1, 2, 0).copy(), bias.T[:, None].copy()
 
-    Side by side they would be compared one unit at a time.
-    """
-    first, *others = np.split(pieces, n_pieces, axis=1)
-    if not others:
-        out[:] = first
-    for other in others:
-        np.maximum(first, other, out=out)
-        first = out
+
+def _largest_of_few(X: Any, columns: Any, bias: Any, ops: Ops) -> Any:
+    """The largest piece of each unit, (N, nO), for vectors (N, nI) of one sentence or two. In
+    numpy, whatever the operations: blis takes a while to begin."""
+    Y: Any = np.empty((len(X), columns.shape[2]), dtype=X.dtype)
+    n_rows = max(1, SMALL_PRODUCT // columns[0].size)
+    for start in range(0, len(X), n_rows):
+        rows = slice(start, start + n_rows)
+        pieces: Any = np.matmul(X[rows], columns)
+        pieces += bias
+        pieces.max(axis=0, out=Y[rows])
+    return Y
+
+
+def _largest_of_many(X: Any, columns: Any, bias: Any, ops: Ops) -> Any:
+    Y: Any = None
+    for weights, shifts in zip(columns, bias):
+        piece: Any = ops.gemm(X, weights)
+        piece += shifts
+        Y = piece if Y is None else np.maximum(Y, piece, out=Y)
+    return Y
 
 
 def with_array(model: Model, X: Any, is_train: bool) -> tuple[Any, Backprop]:

@@ -106,7 +106,7 @@ def test_layer_norm(rng, n_tokens, scale):
 
 
 @pytest.mark.parametrize("n_pieces", [1, 2, 3])
-@pytest.mark.parametrize("n_tokens", [0, 1, 300, 2500])
+@pytest.mark.parametrize("n_tokens", [0, 1, 32, 33, 500])
 def test_maxout(rng, n_tokens, n_pieces):
     kept = Maxout(7, WIDTH, nP=n_pieces)
     kept.initialize()

@@ -63,7 +63,7 @@ def check_same(ours, plain, docs):
 
 
 def is_folded(model):
-    return any(FOLDED in node.attrs and node.attrs[FOLDED].table for node in model.walk())
+    return any(FOLDED in node.attrs and node.attrs[FOLDED].kept for node in model.walk())
 
 
 @pytest.mark.parametrize("attributes", [ATTRIBUTES, {"ORTH": 9}])
@@ -108,11 +108,11 @@ def test_rows_are_multiplied_once_and_when_needed():
     ours, _ = pair()
     vocab = spacy.blank("en").vocab
     ours.predict([Doc(vocab, words=["ships"])])
-    table = ours.attrs[FOLDED].table
+    table = ours.attrs[FOLDED].kept.made
     assert 3 <= table.is_known.sum() <= 12
     before = table.rows[table.is_known].copy(), table.is_known.copy()
     ours.predict([Doc(vocab, words=[f"{'Xy' * (n % 9)}{n}" for n in range(400)])])
-    assert ours.attrs[FOLDED].table is table and table.is_known.all()
+    assert ours.attrs[FOLDED].kept.made is table and table.is_known.all()
     assert (table.rows[before[1]] == before[0]).all()
 
 
@@ -192,7 +192,7 @@ def test_what_is_remembered_is_neither_saved_nor_copied(docs):
     assert len(ours.to_bytes()) == size == len(plain.to_bytes())
     for copy in (ours.copy(), pickle.loads(pickle.dumps(ours.attrs))):
         found = copy if isinstance(copy, dict) else copy.attrs
-        assert found[FOLDED].table is None
+        assert found[FOLDED].kept is None
     copy = ours.copy()
     change(copy)
     copy.predict(docs)
