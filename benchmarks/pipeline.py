@@ -1,5 +1,6 @@
 """A whole pipeline of tags, morphology, trees and entities: one teacher, the student of all tasks,
-a student for each task, spaCy's own components.
+a student for each task, spaCy's own components; and a compact transformer of entities, started from
+the teacher's layers.
 
     OMP_NUM_THREADS=1 BFLOAT16=1 python benchmarks/pipeline.py DATA --work /tmp/pipeline --jobs 2 \
         --speed --raw TEXT/en.txt --raw wnut17/train.iob
@@ -49,6 +50,7 @@ CORPUS = "en_ewt"
 STOCK_CONFIG = Path(__file__).parent / "spacy_pipeline.cfg"
 SPLITS = ("train", "dev", "test")
 STEPS = {"teacher": 600, "student": 3000}
+COMPACT_STEPS = 1000
 SETTING = "distilled"
 GOLD = "gold"
 # The component of each task and the scores that tell how well it is done.
@@ -61,12 +63,14 @@ TASKS = {
 SCORES = [score for scores in TASKS.values() for score in scores]
 TEACHER, JOINT, SEPARATE = "teacher", "joint", "separate"
 EQUAL = "joint-equal"
+COMPACT = "compact"
 STOCK, SAME = "spacy", "spacy-same-encoder"
 TITLES = {
     TEACHER: "teacher: one transformer",
     JOINT: "one student, distilled at once",
     EQUAL: "the same with equal weights of all losses",
     SEPARATE: "a student for each task, distilled apart",
+    COMPACT: "a transformer of three layers, distilled",
     SAME: "spaCy's components on the student's encoder, gold",
     STOCK: "spaCy's components on its usual encoder, gold",
 }
@@ -74,7 +78,7 @@ ROWS = [
     (SETTING, TEACHER),
     *(
         (setting, system)
-        for system in (JOINT, EQUAL, SEPARATE)
+        for system in (JOINT, EQUAL, SEPARATE, COMPACT)
         for setting in (SETTING + RAW, SETTING)
     ),
     (GOLD, SAME),
@@ -106,7 +110,12 @@ def main(
     setting = SETTING + RAW if raw else SETTING
     bench = PipelineBench(work, results, steps)
     # Those that need no teacher first: they run while it is trained.
-    kinds = [(GOLD, (SAME, STOCK)), (setting, (JOINT, *TASKS, EQUAL))]
+    kinds = [
+        (GOLD, (SAME, STOCK)),
+        (setting, (JOINT, *TASKS)),
+        (setting, (COMPACT,)),
+        (setting, (EQUAL,)),
+    ]
     students = [
         Run(corpus, setting, system, seed)
         for setting, systems in kinds
@@ -161,9 +170,14 @@ class PipelineBench(Bench):
         if run.system == SAME:
             return Recipe(self.write_stock_config(run), train, steps)
         config = CONFIGS / "student_pipeline.cfg"
+        options: tuple[object, ...] = ()
         if run.system in TASKS:
             config = self.write_config(run)
-        options = ("--components.ner.objective.loss_weight", 1) if run.system == EQUAL else ()
+        elif run.system == EQUAL:
+            options = ("--components.ner.objective.loss_weight", 1)
+        elif run.system == COMPACT:
+            config, steps = CONFIGS / "student_gpu.cfg", self.steps or COMPACT_STEPS
+            options = ("--paths.teacher", self.folder(self.teacher_of(run)) / "model-best")
         raw = self.work / run.corpus / "raw.spacy" if run.setting.endswith(RAW) else None
         return Recipe(config, train, steps, (train, raw) if raw else (train,), raw, options)
 
@@ -202,7 +216,7 @@ class PipelineBench(Bench):
             "test": self.evaluate(run, self.work / run.corpus / "test.spacy"),
         }
         # A student of one task has no scores of the others.
-        known = TASKS.get(run.system, SCORES)
+        known = TASKS["ner"] if run.system == COMPACT else TASKS.get(run.system, SCORES)
         return {
             f"{part}_{score}": round(100 * scores[score], 2)
             for part, scores in found.items()
@@ -259,7 +273,11 @@ def rows_of(rows: list[dict], setting: str, system: str, score: str) -> list[dic
     """The runs that say how well a system does a task; `SEPARATE` is the student of the task."""
     task = next(task for task, scores in TASKS.items() if score in scores)
     name = task if system == SEPARATE else system
-    return [row for row in rows if (row["setting"], row["system"]) == (setting, name)]
+    return [
+        row
+        for row in rows
+        if (row["setting"], row["system"]) == (setting, name) and f"test_{score}" in row
+    ]
 
 
 def make_table(rows: list[dict], speeds: Mapping[str, Any]) -> list[str]:
