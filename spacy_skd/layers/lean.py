@@ -29,7 +29,8 @@ def lean(model: ModelT) -> ModelT:
     and maxout take less time, and so does what joins and splits documents where there is only one.
     In place.
 
-    A backward pass after a prediction runs the layers again.
+    A backward pass after a prediction runs the layers again. Weights may not be changed in place in
+    other ways than by training (`Remembered`).
     """
     for layer in model.walk():
         layer._func = LEAN.get(layer._func, layer._func)
