@@ -16,6 +16,8 @@ from .arc_structures import (
     LENGTHS,
     N_TOKENS,
     label_trees,
+    listed,
+    make,
     outputs_of,
     random_arcs_of,
     random_scores,
@@ -74,6 +76,17 @@ def random_gold(rng, kind, missing=0.3):
     annotation[rng.uniform(size=N_TOKENS) < missing, 0] = -1
     annotation[rng.uniform(size=N_TOKENS) < missing, 1] = -1
     return annotation
+
+
+def best_trees(stored, length, number, k, projective):
+    """The k best trees of a sentence with their log-weights, relations as columns."""
+    kind = make("projective" if projective else "trees", random_scores(np.random.default_rng(0)))
+    trees, block = outputs_of(kind, length), stored.arcs[number]
+    tokens = np.arange(length)
+    scored = [(block[tokens, list(heads)].sum(), heads) for heads in trees]
+    best = sorted(scored, reverse=True)[:k]
+    relations = listed(stored)[number].relations
+    return [(score, heads, relations[tokens, list(heads)].argmax(-1)) for score, heads in best]
 
 
 def loss_of(objective, student, targets):

@@ -19,8 +19,8 @@ from spacy_skd.structures import (
 )
 
 from ..structures.brute_force import chain_scores
-from .test_parser import blank as blank_parser
 from .tiny import blank
+from .tree_cases import blank as blank_parser
 
 TAGS = ["NN", "VB", "XX"]
 RELATIONS = ["ROOT", "obj", "nsubj"]

@@ -4,10 +4,10 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-from .test_parser import TEXTS, trained
 from .tiny import blank as blank_entities
 from .tiny import entity_examples, predictions, train, tree_of
 from .tiny import model as entity_model
+from .tree_cases import TEXTS, trained
 
 WORDS = ["Ada", "sees", "ships", ",", "Bob", "paints", "ships"]
 

@@ -12,8 +12,8 @@ from spacy_skd.distill.attached import get_target, set_target
 from spacy_skd.distill.targets import Target, describe, stored_scores
 from spacy_skd.training.splitting import split_doc
 
-from .test_parser import GOLD, TEXTS, blank, trained
 from .tiny import train, tree_of
+from .tree_cases import GOLD, TEXTS, blank, trained
 
 TEACHERS = ["heads", "tree", "second order", "labels"]
 STUDENTS = ["heads", "tree", "projective", "second order", "labels"]

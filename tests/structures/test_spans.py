@@ -1,69 +1,16 @@
+"""Flat spans against enumeration."""
+
 from dataclasses import astuple
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from spacy_skd.structures import (
-    FlatSpans,
-    LinearChain,
-    SentenceError,
-    Structure,
-    as_potentials,
-    biluo_labels,
-    legal_moves,
-)
+from spacy_skd.structures import FlatSpans, LinearChain, as_potentials, biluo_labels, legal_moves
 from spacy_skd.structures.base import to_host
 
-from .span_brute_force import outside_of, span_scores
-
-LENGTHS = [3, 0, 1, 5, 4]
-METHODS = ["log_partition", "marginals", "argmax", "entropy", "biluo_marginals"]
-GARBAGE = 7.0
-
-
-def make(rng, lengths=LENGTHS, max_width=3, n_labels=2, forbidden=0.0, with_outside=True):
-    """Random scores with garbage where spans stick out; every sentence has an output."""
-    n_tokens = sum(lengths)
-    scores = rng.normal(size=(n_tokens, max_width, n_labels), scale=1.5)
-    scores[rng.random(scores.shape) < forbidden] = -np.inf
-    outside = rng.normal(size=n_tokens) if with_outside else np.zeros(n_tokens)
-    if with_outside:
-        outside[rng.random(n_tokens) < forbidden] = -np.inf
-        if forbidden:
-            scores[:, 0, 0] = 0.5
-    room = np.concatenate([np.arange(n, 0, -1) for n in lengths if n] or [np.zeros(0)])
-    scores[np.arange(max_width) >= room[:, None]] = GARBAGE
-    return scores, outside
-
-
-def spans_of(xp, made, lengths=LENGTHS, dtype="float64", labels=None):
-    scores, outside = (xp.asarray(array, dtype=dtype) for array in made)
-    return FlatSpans(scores, lengths, labels, outside=outside)
-
-
-def enumerate_all(made, lengths=LENGTHS):
-    bounds = np.cumsum(lengths)[:-1]
-    return [span_scores(*parts) for parts in zip(*(np.split(array, bounds) for array in made))]
-
-
-def close(found, expected, tolerance=1e-9):
-    np.testing.assert_allclose(to_host(found), expected, rtol=0, atol=tolerance)
-
-
-CASES = pytest.mark.parametrize(
-    "seed, max_width, n_labels, forbidden",
-    [
-        (0, 3, 2, 0.0),
-        (1, 1, 1, 0.0),
-        (2, 2, 3, 0.3),
-        (3, 7, 2, 0.5),
-        (4, 4, 1, 0.8),
-        (5, 1, 3, 0.4),
-    ],
-)
+from .span_brute_force import outside_of
+from .span_cases import CASES, GARBAGE, LENGTHS, close, enumerate_all, make, spans_of
 
 
 @CASES
@@ -204,41 +151,6 @@ def test_select_and_batches_agree_with_single_sentences(xp, rng):
     close(chosen.log_partition(), to_host(spans.log_partition())[[3, 2, 2]])
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.integers(0, 6), max_size=6),
-    st.integers(1, 8),
-    st.integers(1, 4),
-    st.sampled_from(["float32", "float64"]),
-    st.sampled_from([0.0, 0.5, 1.0]),
-)
-def test_shapes_and_dtypes(lengths, max_width, n_labels, dtype, forbidden):
-    made = make(np.random.default_rng(1), lengths, max_width, n_labels, forbidden)
-    spans = spans_of(np, made, lengths, dtype)
-    assert isinstance(spans, Structure)
-    assert (spans.max_width, spans.n_labels) == (max_width, n_labels)
-    outputs, shape = spans.argmax(), made[0].shape
-    for values in (
-        spans.log_partition(),
-        spans.entropy(),
-        spans.log_prob(outputs),
-        spans.score(outputs),
-    ):
-        assert values.shape == (len(lengths),) and values.dtype == dtype
-        assert np.isfinite(values).all()
-    for parts in (spans.marginals(), spans.parts_of(outputs)):
-        assert parts.shape == shape and parts.dtype == dtype
-        assert parts.flags.c_contiguous
-        assert (parts[made[0] == GARBAGE] == 0).all()
-    biluo = spans.biluo_marginals()
-    assert all(part.dtype == dtype for part in astuple(biluo))
-    assert biluo.tokens.shape == (sum(lengths), 4 * n_labels + 1)
-    assert biluo.tokens.sum(axis=1) == pytest.approx(np.ones(sum(lengths)), abs=1e-5)
-    assert biluo.pairs.sum() == pytest.approx(sum(n - 1 for n in lengths if n), abs=1e-4)
-    for found, output in zip(spans.topk(2), outputs):
-        assert found[0][0] == output
-
-
 def test_a_sentence_without_tokens_has_one_output():
     empty = FlatSpans(np.zeros((0, 2, 3)), [0])
     assert empty.topk(3) == [[(frozenset(), 0.0)]]
@@ -263,39 +175,6 @@ def test_spans_of_one_token_are_independent_labels(rng):
 def pairs_of_neighbours(tokens):
     parts = np.split(tokens, np.cumsum(LENGTHS)[:-1])
     return sum(part[:-1].T @ part[1:] for part in parts)
-
-
-@pytest.mark.parametrize("lengths", [[2000], [2000, 3, 1, 400]])
-@pytest.mark.parametrize("scale", [1.0, 50.0])
-@pytest.mark.parametrize("max_width", [8, 200])
-def test_float32_on_long_sentences_and_extreme_scores(lengths, scale, max_width):
-    rng = np.random.default_rng(3)
-    scores = rng.uniform(-scale, scale, size=(sum(lengths), max_width, 2)).astype("float32")
-    outside = rng.uniform(-scale, scale, size=sum(lengths)).astype("float32")
-    single = spans_of(np, (scores, outside), lengths, "float32")
-    double = spans_of(np, (scores, outside), lengths)
-    np.testing.assert_allclose(single.log_partition(), double.log_partition(), rtol=1e-6)
-    close(double.log_partition(), [log_space_log_z(double, b) for b in range(len(lengths))], 1e-6)
-    close(single.marginals(), double.marginals(), 1e-5)
-    biluo = single.biluo_marginals()
-    close(biluo.tokens.sum(axis=1), np.ones(sum(lengths)), 1e-4)
-    close(biluo.tokens, double.biluo_marginals().tokens, 1e-5)
-    assert single.argmax() == double.argmax()
-    outputs = double.argmax()
-    np.testing.assert_allclose(single.score(outputs), double.score(outputs), rtol=1e-6)
-    assert (double.log_prob(outputs) <= 1e-9).all()
-
-
-def log_space_log_z(spans, sentence):
-    """log Z of one sentence by the textbook recursion."""
-    spans = spans.select([sentence])
-    log_f = np.array([0.0])
-    for token, free in enumerate(spans.outside):
-        ways = [log_f[token] + free]
-        for width in range(min(spans.max_width, token + 1)):
-            ways.extend(log_f[token - width] + spans.scores[token - width, width])
-        log_f = np.append(log_f, np.logaddexp.reduce(ways))
-    return log_f[-1]
 
 
 def test_a_best_set_that_greedy_misses():
@@ -348,94 +227,3 @@ def biluo_chain(xp, rng, lengths, labels):
         moves[np.ix_([begin, inside], [inside, last])] += rng.normal(size=(2, 2))
     emissions = rng.normal(size=(sum(lengths), len(columns)))
     return LinearChain(*map(xp.asarray, (emissions, moves, starts, ends)), lengths, columns)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_no_possible_output_names_the_sentence(xp, rng, method):
-    scores, outside = make(rng)
-    outside[6] = -np.inf
-    scores[4:7] = -np.inf
-    with pytest.raises(SentenceError, match=r"Sentence 3 .*5 tokens.* no possible") as caught:
-        getattr(spans_of(xp, (scores, outside)), method)()
-    assert caught.value.sentence == 3
-    with pytest.raises(SentenceError, match="no possible"):
-        spans_of(xp, (scores, outside)).topk(2)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_score_that_is_no_number(xp, rng, value):
-    for number, what in enumerate(["a span score", "a score for no span"]):
-        made = make(rng)
-        made[number][7] = value
-        with pytest.raises(SentenceError, match=f"Sentence 3 .*{what}.*token 3") as caught:
-            spans_of(xp, made)
-        assert caught.value.sentence == 3
-
-
-@pytest.mark.parametrize(
-    "output, message",
-    [
-        ({(0, 5, 0)}, r"\(0, 5, 0\), which is not within its 5 tokens"),
-        ({(-1, 0, 0)}, "not within"),
-        ({(3, 2, 0)}, "not within"),
-        ({(0, 3, 0)}, "of 4 tokens, but there are scores only for spans of at most 3"),
-        ({(0, 1, 2)}, r"\(0, 1, 2\), but there are only 2 labels"),
-        ({(0, 1, -1)}, "only 2 labels"),
-        ({(3, 4, 1), (1, 3, 0)}, r"\(3, 4, 1\), which overlaps with its span \(1, 3, 0\)"),
-        ([(2, 2, 0), (2, 2, 0)], "overlaps"),
-        ({(0, 1, 0), (0, 1, 1)}, "overlaps"),
-        ({(0, 1, "PER")}, r"\(0, 1, 'PER'\), which is not \(first token, last token, label index"),
-        ({(0, 1)}, "which is not"),
-        ([3], "span 3, which is not"),
-    ],
-)
-@pytest.mark.parametrize("method", ["parts_of", "score", "log_prob"])
-def test_outputs_that_are_no_sets_of_spans(rng, output, message, method):
-    outputs = [{(0, 2, 0)}, set(), set(), output, {(3, 3, 1)}]
-    with pytest.raises(SentenceError, match=f"Sentence 3 .*{message}") as caught:
-        getattr(spans_of(np, make(rng)), method)(outputs)
-    assert caught.value.sentence == 3
-
-
-def test_arguments_that_do_not_fit(rng):
-    for shape, message in [
-        ((4, 2, 1), "sum to the number of tokens"),
-        ((3, 2), "scores should have the shape"),
-        ((3, 2, 0), "at least one label"),
-        ((3, 0, 2), "at least one width"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            FlatSpans(np.zeros(shape), [2, 1])
-    with pytest.raises(ValueError, match="outside should have the shape"):
-        FlatSpans(np.zeros((3, 2, 1)), [2, 1], outside=np.zeros(2))
-    with pytest.raises(ValueError, match="2 labels, but 1 label names"):
-        FlatSpans(np.zeros((3, 2, 2)), [2, 1], ["a"])
-    spans = spans_of(np, make(rng))
-    with pytest.raises(ValueError, match="5 sentences, but 1 outputs"):
-        spans.log_prob([set()])
-    with pytest.raises(ValueError, match="one weight for each of the 5 sentences"):
-        spans.biluo_marginals(np.ones(3))
-    with pytest.raises(ValueError, match="k should be"):
-        spans.topk(0)
-
-
-@pytest.mark.parametrize("max_width, n_labels", [(3, 2), (1, 1)])
-def test_results_can_be_changed_in_place(rng, max_width, n_labels):
-    made = make(rng, max_width=max_width, n_labels=n_labels)
-    spans = FlatSpans(made[0].copy(), LENGTHS, outside=made[1])
-
-    def results():
-        biluo = astuple(spans.biluo_marginals())
-        return [spans.log_partition(), spans.marginals(), spans.outside_marginals(), *biluo]
-
-    before = [part.copy() for part in results()]
-    for part in results():
-        part -= 1.0
-    for old, new in zip(before, results()):
-        assert (old == new).all()
-    assert (spans.scores == made[0]).all()
-
-
-def test_float16_is_computed_in_float32(rng):
-    scores, _ = make(rng)
-    assert FlatSpans(scores.astype("float16"), LENGTHS).marginals().dtype == np.float32
