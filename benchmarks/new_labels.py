@@ -1,15 +1,17 @@
 """A trained student is taught a new label by documents that are annotated with this label alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/new_labels.py DATA --work /tmp/new_labels --jobs 2
+    OMP_NUM_THREADS=1 python benchmarks/new_labels.py DATA --work /tmp/new_labels --jobs 2 \
+        --raw TEXT/en.txt --raw wnut17/train.iob
 
 DATA has a folder en_ewt with train.iob, dev.iob and test.iob, whose entities have three labels;
 each is the new one in turn. Half of the training sentences are annotated with the other two, the
 other half with the new one alone. An old student learns from the first half. What becomes of its
-labels when it learns the new one, with itself as teacher and without?
+labels when it learns the new one, with itself as teacher and without? With --raw, one more new
+student also gets what the old one says of further sentences.
 
 The old student is chosen on dev by its own labels. Of the others, the last model is measured: who
 adds a label has no documents with all of them to choose a model by. Test is read once, at the end
-of a run. Resumable (training_runs.py). About 0.9 core-hours with two seeds. Tried out in minutes
+of a run. Resumable (training_runs.py). About 1.5 core-hours with two seeds. Tried out in minutes
 with --limit 200 --steps 20 and results of their own (--results).
 """
 
@@ -24,6 +26,7 @@ from typing import Annotated
 import spacy
 import srsly
 import typer
+from raw_sentences import RAW, prepare_raw
 from spacy.tokens import Doc, DocBin
 from spacy.util import load_config
 from training_runs import CONFIGS, RESULTS, Bench, Recipe, Run, cell, prepare, read_rows, write_docs
@@ -37,14 +40,23 @@ DROPOUT = 0.3
 SPLITS = ("train", "dev", "test")
 PARTS = ("old", "new")  # of the labels
 OLD, FORGETS = "old", "continued"
-KEEPS = ("kd-continued", "kd-new", "kd-new-only")
-STEPS = {OLD: 1500, FORGETS: 600, "kd-continued": 600, "kd-new": 1500, "kd-new-only": 1500}
+NEW, WITH_RAW = "kd-new", "kd-new-raw"
+KEEPS = ("kd-continued", NEW, "kd-new-only", WITH_RAW)
+STEPS = {
+    OLD: 1500,
+    FORGETS: 600,
+    "kd-continued": 600,
+    NEW: 1500,
+    "kd-new-only": 1500,
+    WITH_RAW: 3000,
+}
 SYSTEMS = {
     OLD: "old student, of the old labels",
     FORGETS: "it goes on: the new label's annotation as if it were all",
     "kd-continued": "it goes on: itself as teacher, gold for the new label",
-    "kd-new": "a new student: the old one as teacher, gold for the new label",
+    NEW: "a new student: the old one as teacher, gold for the new label",
     "kd-new-only": "the same without the sentences that the old one was trained on",
+    WITH_RAW: "a new student that gets raw text, too",
 }
 SOURCED = (FORGETS, "kd-continued")
 MOST_LOST = 1.0  # points of the old labels' F1 that learning a new one may cost
@@ -55,6 +67,7 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder for models and targets")],
     labels: Annotated[list[str] | None, typer.Option(help="Labels that are new")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each student")] = SEEDS,
+    raw: Annotated[list[Path] | None, typer.Option(help="More text", exists=True)] = None,
     jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each")] = 1,
     limit: Annotated[int, typer.Option(help="Sentences of a split; 0 for all")] = 0,
     steps: Annotated[int, typer.Option(help="Steps of every run; 0 for those reported")] = 0,
@@ -69,11 +82,15 @@ def main(
     prepare(data / CORPUS, work / CORPUS)
     for label in chosen:
         divide(work / CORPUS, work / corpus, label, limit)
+        if raw:
+            prepare_raw("en", raw, work / corpus / "raw.spacy")
+            join(work / corpus, f"{label}-old", "raw")
     runs = [
         Run(corpus, label, system, seed)
         for seed in range(seeds)
         for label in chosen
         for system in SYSTEMS  # in the order in which they need each other
+        if raw or system != WITH_RAW
     ]
     with NewLabelBench(work, results, steps).all_run(runs, jobs):
         rows = [row for row in read_rows(results) if row["corpus"] == corpus]
@@ -112,6 +129,17 @@ def divide(source: Path, folder: Path, label: str, limit: int = 0) -> None:
     srsly.write_json(counts_path, counts)
 
 
+def join(folder: Path, *names: str) -> None:
+    """Write the documents of several files into one."""
+    path = folder / f"{'+'.join(names)}.spacy"
+    if path.exists():
+        return
+    joined = DocBin()
+    for name in names:
+        joined.merge(DocBin().from_disk(folder / f"{name}.spacy"))
+    joined.to_disk(path)
+
+
 class NewLabelBench(Bench):
     """The rows of the table. A run's setting is the new label.
 
@@ -134,8 +162,11 @@ class NewLabelBench(Bench):
         if run.system == FORGETS:
             return Recipe(config, new, steps, options=options)
         options += ("--corpora.train.gold_labels", srsly.json_dumps({"ner": [label]}))
+        if run.system == WITH_RAW:
+            more = folder / f"{label}-old+raw.spacy"
+            return Recipe(config, new, steps, (new, more), more, options)
         # One store for all: no run extends it while another one is reading.
-        raw = old if run.system == "kd-new" else None
+        raw = old if run.system == NEW else None
         return Recipe(config, new, steps, (new, old), raw, options)
 
     def write_config(self, run: Run) -> Path:
@@ -155,7 +186,8 @@ class NewLabelBench(Bench):
         return Run(run.corpus, run.setting, OLD, run.seed)
 
     def targets(self, run: Run, sources: Sequence[Path]) -> list[Path]:
-        store = self.work / run.corpus / f"targets-{run.setting}-{run.seed}"
+        more = RAW.replace(" ", "") if run.system == WITH_RAW else ""
+        store = self.work / run.corpus / f"targets-{run.setting}-{run.seed}{more}"
         return [self.annotated(self.teacher_of(run), sources, store)]
 
     def scores(self, run: Run) -> dict[str, float]:

@@ -226,12 +226,15 @@ class PipelineBench(Bench):
 
 def write_speeds(bench: PipelineBench, corpus: str, path: Path) -> None:
     """Words/s and size of each system that has a model here, and how much of its time each
-    component takes."""
+    component takes. What was measured before stays if one of those that are compared has none."""
     models: dict[str, Path] = {}
     for run in sorted(finished(bench.results), key=lambda run: run.seed):
         model = bench.folder(run) / "model-best"
         if run.corpus == corpus and model.exists():
             models.setdefault(run.system, model)
+    if missing := {JOINT, SAME, STOCK} - models.keys():
+        print(f"Speeds are not measured: there are no models of {', '.join(sorted(missing))}.")
+        return
     test = bench.work / corpus / "test.spacy"
     speeds = {
         "words/s": pipe_speeds(models, test),
@@ -242,6 +245,9 @@ def write_speeds(bench: PipelineBench, corpus: str, path: Path) -> None:
             if name in models
         },
     }
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))["megabytes"]
+        speeds["megabytes"] = before | speeds["megabytes"]
     path.write_text(json.dumps(speeds, indent=2) + "\n", encoding="utf-8")
 
 

@@ -26,7 +26,7 @@ CHUNK = 2048
 MANY_TOKENS = 256
 """Of so many, those that are alike are embedded once."""
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
-"""A number without pattern: features times odd multiples of it tell tokens apart by their sum."""
+"""A number without pattern: features times its powers tell tokens apart by their sum."""
 FOLDED = "folded"  # the model's attribute
 
 DocsToVectors = Model[list[Doc], list[Floats2d]]
@@ -60,13 +60,15 @@ def folded_embedding(embed: DocsToVectors) -> DocsToVectors:
 def forward(
     model: DocsToVectors, docs: list[Doc], is_train: bool
 ) -> tuple[list[Floats2d], Callable[[list[Floats2d]], Any]]:
+    if not isinstance(model.ops, NumpyOps):
+        return chain_forward(model, docs, is_train)
     folded: Folded = model.attrs[FOLDED]
     layers = folded.layers_of(model)
     mixer: Any = layers.maxout.get_param("W")
     table = None
     if is_train:
         folded.await_update(mixer)
-    elif isinstance(model.ops, NumpyOps):
+    else:
         tables = (layer.get_param("E") for layer in layers.embeddings)
         table = folded.of((mixer, *tables), Table)
     if table is None or not any(map(len, docs)):
@@ -86,7 +88,7 @@ def _vectors(tokens: Any, table: Table, layers: Layers) -> Any:
     """The vectors (N, width) of features (N, features)."""
     if len(tokens) < MANY_TOKENS:
         return _mixed(tokens, table, layers)
-    factors = np.arange(1, 2 * tokens.shape[1], 2, dtype=tokens.dtype) * FACTOR
+    factors = FACTOR ** np.arange(tokens.shape[1], dtype=tokens.dtype)
     _, firsts, kinds = np.unique(tokens @ factors, return_index=True, return_inverse=True)
     different = tokens[firsts]
     if not (different[kinds] == tokens).all():  # two sums that are the same by chance

@@ -1,10 +1,10 @@
-"""Layers that keep nothing while they predict."""
+"""Layers that keep nothing of a batch while they predict."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from thinc.api import Model, NumpyOps, Ops, Ragged
+from thinc.api import Model, NumpyOps, Ragged
 from thinc.layers.chain import forward as thinc_chain
 from thinc.layers.layernorm import forward as thinc_layer_norm
 from thinc.layers.maxout import forward as thinc_maxout
@@ -18,9 +18,10 @@ Backprop = Callable[[Any], Any]
 
 EPSILON = np.float32(1e-8)  # added to variances, as in thinc
 BY_PIECE = "by_piece"  # an attribute of models
-FEW_ROWS = 32
-SMALL_PRODUCT = 1 << 18
-"""Multiplications of one product that OpenBLAS does by itself, whatever threads it has."""
+FEW_ROWS = 64
+SMALL_PRODUCT, SLICE = 1 << 18, 9
+"""Multiplications of one product that OpenBLAS does by itself, whatever threads it has; for fewer
+rows in such a product than this it is not worth the while."""
 
 
 def lean(model: ModelT) -> ModelT:
@@ -64,18 +65,17 @@ def layer_norm(model: Model, X: Any, is_train: bool) -> tuple[Any, Backprop]:
 
 
 def maxout(model: Model, X: Any, is_train: bool) -> tuple[Any, Backprop]:
+    if not isinstance(model.ops, NumpyOps):
+        return thinc_maxout(model, X, is_train)
     remembered: Remembered[tuple[Any, Any]] = model.attrs[BY_PIECE]
     weights: Any = model.get_param("W")
     bias: Any = model.get_param("b")
-    by_piece = None
     if is_train:
         remembered.await_update(weights, bias)
-    elif isinstance(model.ops, NumpyOps):
-        by_piece = remembered.of((weights, bias), _by_piece)
+    by_piece = None if is_train else remembered.of((weights, bias), _by_piece)
     if by_piece is None:
         return thinc_maxout(model, X, is_train)
-    largest = _largest_of_few if len(X) <= FEW_ROWS else _largest_of_many
-    return largest(X, *by_piece, model.ops), lambda dY: thinc_maxout(model, X, is_train)[1](dY)
+    return _largest(X, *by_piece, model.ops), lambda dY: maxout(model, X, True)[1](dY)
 
 
 def _by_piece(weights: Any, bias: Any) -> tuple[Any, Any]:
@@ -84,25 +84,28 @@ def _by_piece(weights: Any, bias: Any) -> tuple[Any, Any]:
     return weights.transpose(1, 2, 0).copy(), bias.T[:, None].copy()
 
 
-def _largest_of_few(X: Any, columns: Any, bias: Any, ops: Ops) -> Any:
-    """The largest piece of each unit, (N, nO), for vectors (N, nI) of one sentence or two. In
-    numpy, whatever the operations: blis takes a while to begin."""
-    Y: Any = np.empty((len(X), columns.shape[2]), dtype=X.dtype)
-    n_rows = max(1, SMALL_PRODUCT // columns[0].size)
-    for start in range(0, len(X), n_rows):
-        rows = slice(start, start + n_rows)
-        pieces: Any = np.matmul(X[rows], columns)
-        pieces += bias
-        pieces.max(axis=0, out=Y[rows])
-    return Y
-
-
-def _largest_of_many(X: Any, columns: Any, bias: Any, ops: Ops) -> Any:
+def _largest(X: Any, columns: Any, bias: Any, ops: NumpyOps) -> Any:
+    """The largest piece of each unit, (N, nO), for vectors (N, nI)."""
+    n_rows = SMALL_PRODUCT // columns[0].size
+    if ops.use_blis and len(X) <= FEW_ROWS and n_rows >= SLICE:
+        return _largest_of_few(X, columns, bias, n_rows)
     Y: Any = None
     for weights, shifts in zip(columns, bias):
         piece: Any = ops.gemm(X, weights)
         piece += shifts
         Y = piece if Y is None else np.maximum(Y, piece, out=Y)
+    return Y
+
+
+def _largest_of_few(X: Any, columns: Any, bias: Any, n_rows: int) -> Any:
+    """The same of one sentence or two, some rows at a time. blis takes a while to begin, so numpy
+    multiplies."""
+    Y: Any = np.empty((len(X), columns.shape[2]), dtype=X.dtype)
+    for start in range(0, len(X), n_rows):
+        rows = slice(start, start + n_rows)
+        pieces: Any = np.matmul(X[rows], columns)
+        pieces += bias
+        pieces.max(axis=0, out=Y[rows])
     return Y
 
 

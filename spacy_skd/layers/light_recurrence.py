@@ -53,10 +53,11 @@ def forward(
     layout = TwoWay.blocked(X.lengths, model.ops.xp)
     remembered: Remembered[Any] = model.attrs[COLUMNS]
     columns = None
-    if is_train:
-        remembered.await_update(W)
-    elif isinstance(model.ops, NumpyOps):
-        columns = remembered.of((W,), _columns)
+    if isinstance(model.ops, NumpyOps):
+        if is_train:
+            remembered.await_update(W)
+        else:
+            columns = remembered.of((W,), _columns)
     outputs, memory = read(vectors, W, b, layout, keep=is_train, columns=columns)
 
     def backprop(d_output: Ragged) -> Ragged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from operator import is_
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -9,21 +10,21 @@ from typing import Any, Generic, NamedTuple, TypeVar
 T = TypeVar("T")
 
 N_PROBES = 31
-"""So many numbers of an array are compared: not a power of two, so that they are of different rows
-and columns."""
+"""About so many numbers of an array are compared, at odd distances: of many rows and columns."""
 
 
 class Remembered(Generic[T]):
-    """What one layer remembers; an attribute of its model that is neither saved nor copied.
+    """What one layer remembers of numpy arrays; an attribute of its model that is neither saved nor
+    copied.
 
     It is made anew when other arrays take the place of the weights (an update, averages, weights
     that are loaded). Between a pass that trains and its update there is nothing to remember. So
-    weights may not be changed in place in other ways than by training.
+    weights may not be changed in place in other ways than by training; `Model.set_param` is right.
     """
 
     def __init__(self) -> None:
         self.kept: _Kept | None = None
-        self.trained: tuple[Any, ...] = ()
+        self.trained: list[tuple[weakref.ref[Any], Any]] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Remembered[T]:
         return type(self)()
@@ -33,30 +34,42 @@ class Remembered(Generic[T]):
 
     def of(self, weights: tuple[Any, ...], make: Callable[..., T]) -> T | None:
         """`make(*weights)`; None if the weights wait for an update."""
-        if any(one is other for one in weights for other in self.trained):
+        if self.trained and self._wait_for_update(weights):
             return None
         kept = self.kept  # one object, for threads
         if kept is None or not kept.is_of(weights):
-            self.kept = kept = _Kept(weights, _probe(weights[0]).copy(), make(*weights))
+            self.kept = kept = _Kept(weights, _contents(weights), make(*weights))
         return kept.made
 
     def await_update(self, *weights: Any) -> None:
         """The weights will be updated, and their averages with them: in place, perhaps."""
-        self.trained = weights
+        self.trained = list(zip(map(weakref.ref, weights), _contents(weights)))
         self.kept = None
+
+    def _wait_for_update(self, weights: tuple[Any, ...]) -> bool:
+        return any(
+            array is waiting() and bool((_view(array) == content).all())
+            for waiting, content in self.trained
+            for array in weights
+        )
 
 
 class _Kept(NamedTuple):
     weights: tuple[Any, ...]
-    probe: Any
+    contents: list[Any]
     made: Any
 
     def is_of(self, weights: tuple[Any, ...]) -> bool:
-        """The same arrays, and the first with the same content, as far as some of it tells: an
-        optimiser changes averages in place."""
-        is_same = all(map(is_, weights, self.weights))
-        return is_same and bool((_probe(weights[0]) == self.probe).all())
+        """The same arrays with the same content, as far as some of it tells: an optimiser changes
+        averages in place."""
+        return all(map(is_, weights, self.weights)) and all(
+            (_view(array) == content).all() for array, content in zip(weights, self.contents)
+        )
 
 
-def _probe(array: Any) -> Any:
+def _contents(arrays: tuple[Any, ...]) -> list[Any]:
+    return [_view(array).copy() for array in arrays]
+
+
+def _view(array: Any) -> Any:
     return array.reshape(-1)[:: array.size // N_PROBES | 1]

@@ -1,4 +1,4 @@
-"""Layers that keep nothing while they predict, against thinc's."""
+"""Layers that keep nothing of a batch while they predict, against thinc's."""
 
 import tracemalloc
 
@@ -13,6 +13,7 @@ from thinc.api import (
     chain,
     expand_window,
     fix_random_seed,
+    use_ops,
     with_array,
     with_ragged,
 )
@@ -105,19 +106,25 @@ def test_layer_norm(rng, n_tokens, scale):
     np.testing.assert_allclose(found, kept.predict(inputs), atol=1e-5)
 
 
-@pytest.mark.parametrize("n_pieces", [1, 2, 3])
-@pytest.mark.parametrize("n_tokens", [0, 1, 32, 33, 500])
-def test_maxout(rng, n_tokens, n_pieces):
-    kept = Maxout(7, WIDTH, nP=n_pieces)
+@pytest.mark.parametrize("use_blis", [True, False])
+@pytest.mark.parametrize("n_pieces", [1, 3])
+@pytest.mark.parametrize("n_out, n_in", [(7, 64), (96, 288), (300, 900)])
+@pytest.mark.parametrize("n_tokens", [0, 1, 9, 10, 64, 65, 300])
+def test_maxout(rng, n_tokens, n_out, n_in, n_pieces, use_blis):
+    with use_ops("numpy", use_blis=use_blis):
+        kept = Maxout(n_out, n_in, nP=n_pieces)
     kept.initialize()
-    kept.set_param("b", rng.normal(size=(7, n_pieces)).astype("float32"))
-    inputs = rng.normal(size=(n_tokens, WIDTH)).astype("float32")
+    kept.set_param("b", rng.normal(size=(n_out, n_pieces)).astype("float32"))
+    inputs = rng.normal(size=(n_tokens, n_in)).astype("float32")
     found, backprop = lean(kept.copy())(inputs, False)
     expected, expected_backprop = kept(inputs, False)
     assert found.dtype == inputs.dtype
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
     if n_tokens:  # of nothing thinc has no gradient
-        np.testing.assert_allclose(backprop(found), expected_backprop(found), atol=1e-4)
+        # Not of the layer's own results: the largest of two that are all but equal may change.
+        d_outputs = np.where(abs(expected) > 0.1, 1, 0).astype("float32")
+        found, expected = backprop(d_outputs), expected_backprop(d_outputs)
+        assert (abs(found - expected) > 1e-4).mean() < 1e-3
 
 
 @pytest.mark.parametrize("factory", ["skd_ner", "skd_tagger", "skd_parser"])
