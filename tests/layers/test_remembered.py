@@ -58,17 +58,21 @@ def test_copies_remember_nothing():
 @pytest.mark.parametrize("is_train", [True, False])
 @pytest.mark.parametrize("make", [Maxout, light_recurrence])
 def test_updates_in_place_that_hardly_change_anything(make, is_train):
-    """Of one input's weights, which are not among those that are compared."""
+    """Of one input's weights, which are not among those that are compared, and of no bias."""
     fix_random_seed(0)
     model = lean(make(96, 288))
     model.initialize()
-    inputs = np.zeros((5, 288), dtype="float32")
-    inputs[:, 1] = 1
+    inputs = np.zeros((2, 288), dtype="float32")
+    inputs[:, 1] = 1, 2
+    d_outputs = np.ones((2, 96), dtype="float32")
+    d_outputs[1] = -1
     if make is light_recurrence:
-        inputs = Ragged(inputs, np.asarray([5], dtype="i"))
+        inputs, d_outputs = (
+            Ragged(array, np.asarray([2], dtype="i")) for array in (inputs, d_outputs)
+        )
     model.predict(inputs)
     outputs, backprop = model(inputs, is_train)
-    backprop(outputs)
+    backprop(d_outputs)
     model.finish_update(SGD(1.0, L2=0, grad_clip=0))
     found, expected = model.predict(inputs), model.copy().predict(inputs)
     if make is light_recurrence:
