@@ -18,10 +18,11 @@ Backprop = Callable[[Any], Any]
 
 EPSILON = np.float32(1e-8)  # added to variances, as in thinc
 BY_PIECE = "by_piece"  # an attribute of models
-FEW_ROWS = 64
-SMALL_PRODUCT, SLICE = 1 << 18, 9
-"""Multiplications of one product that OpenBLAS does by itself, whatever threads it has; for fewer
-rows in such a product than this it is not worth the while."""
+MANY_ROWS = 128
+"""For fewer, blis takes as long for the product of one piece as for that of all."""
+SMALL_PRODUCT, N_SLICES = 1 << 18, 8
+"""Multiplications of one product that OpenBLAS does by itself, whatever threads it has; and in how
+many such products, with two rows at least, numpy is faster than blis is in one."""
 
 
 def lean(model: ModelT) -> ModelT:
@@ -70,12 +71,17 @@ def maxout(model: Model, X: Any, is_train: bool) -> tuple[Any, Backprop]:
     remembered: Remembered[tuple[Any, Any]] = model.attrs[BY_PIECE]
     weights: Any = model.get_param("W")
     bias: Any = model.get_param("b")
+    n_rows = SMALL_PRODUCT // weights[:, 0].size
+    is_few = model.ops.use_blis and len(X) < MANY_ROWS
+    by_piece = None
     if is_train:
         remembered.await_update(weights, bias)
-    by_piece = None if is_train else remembered.of((weights, bias), _by_piece)
+    elif not is_few or (n_rows > 1 and len(X) <= N_SLICES * n_rows):
+        by_piece = remembered.of((weights, bias), _by_piece)
     if by_piece is None:
         return thinc_maxout(model, X, is_train)
-    return _largest(X, *by_piece, model.ops), lambda dY: maxout(model, X, True)[1](dY)
+    Y = _largest_of_few(X, *by_piece, n_rows) if is_few else _largest(X, *by_piece, model.ops)
+    return Y, lambda dY: maxout(model, X, True)[1](dY)
 
 
 def _by_piece(weights: Any, bias: Any) -> tuple[Any, Any]:
@@ -86,9 +92,6 @@ def _by_piece(weights: Any, bias: Any) -> tuple[Any, Any]:
 
 def _largest(X: Any, columns: Any, bias: Any, ops: NumpyOps) -> Any:
     """The largest piece of each unit, (N, nO), for vectors (N, nI)."""
-    n_rows = SMALL_PRODUCT // columns[0].size
-    if ops.use_blis and len(X) <= FEW_ROWS and n_rows >= SLICE:
-        return _largest_of_few(X, columns, bias, n_rows)
     Y: Any = None
     for weights, shifts in zip(columns, bias):
         piece: Any = ops.gemm(X, weights)
@@ -98,8 +101,7 @@ def _largest(X: Any, columns: Any, bias: Any, ops: NumpyOps) -> Any:
 
 
 def _largest_of_few(X: Any, columns: Any, bias: Any, n_rows: int) -> Any:
-    """The same of one sentence or two, some rows at a time. blis takes a while to begin, so numpy
-    multiplies."""
+    """The same of one sentence or two, some rows at a time, by numpy."""
     Y: Any = np.empty((len(X), columns.shape[2]), dtype=X.dtype)
     for start in range(0, len(X), n_rows):
         rows = slice(start, start + n_rows)

@@ -108,8 +108,8 @@ def test_layer_norm(rng, n_tokens, scale):
 
 @pytest.mark.parametrize("use_blis", [True, False])
 @pytest.mark.parametrize("n_pieces", [1, 3])
-@pytest.mark.parametrize("n_out, n_in", [(7, 64), (96, 288), (300, 900)])
-@pytest.mark.parametrize("n_tokens", [0, 1, 9, 10, 64, 65, 300])
+@pytest.mark.parametrize("n_out, n_in", [(7, 64), (96, 288), (128, 384), (300, 900)])
+@pytest.mark.parametrize("n_tokens", [0, 1, 9, 10, 72, 73, 127, 300])
 def test_maxout(rng, n_tokens, n_out, n_in, n_pieces, use_blis):
     with use_ops("numpy", use_blis=use_blis):
         kept = Maxout(n_out, n_in, nP=n_pieces)
