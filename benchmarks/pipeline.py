@@ -50,7 +50,7 @@ CORPUS = "en_ewt"
 STOCK_CONFIG = Path(__file__).parent / "spacy_pipeline.cfg"
 SPLITS = ("train", "dev", "test")
 STEPS = {"teacher": 600, "student": 3000}
-COMPACT_STEPS = 1000
+COMPACT_STEPS = 300
 SETTING = "distilled"
 GOLD = "gold"
 # The component of each task and the scores that tell how well it is done.
