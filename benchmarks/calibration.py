@@ -9,6 +9,7 @@ figures are of test. Resumable: what has a line in the results is not measured a
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,7 @@ from tqdm import tqdm
 from training_runs import RESULTS, Run, read_rows
 
 from spacy_skd.calibration import calibrate
+from spacy_skd.calibration.measures import square_error
 from spacy_skd.calibration.plot import check_plotting, plot_reliability
 from spacy_skd.training.documents import read_annotated
 
@@ -89,6 +91,7 @@ COLUMNS: dict[str, tuple[str, Callable[[dict], float]]] = {
     "ECE": ("ece", lambda row: row["test"]["before"]["ece"]),
     "ECE, calibrated": ("ece", lambda row: row["test"]["after"]["ece"]),
     "by chance": ("ece", lambda row: row["test"]["after"]["ece_by_chance"]),
+    "without chance": ("root", lambda row: remaining(row["test"]["after"])),
     "Brier": ("brier", lambda row: row["test"]["before"]["brier"]),
     "Brier, calibrated": ("brier", lambda row: row["test"]["after"]["brier"]),
 }
@@ -169,6 +172,14 @@ def confidence(row: dict) -> float:
     return sum(bin_["count"] * bin_["confidence"] for bin_ in bins) / total
 
 
+def remaining(measures: dict) -> float:
+    """The squared error of the bins of a line, without chance."""
+    bins = measures["bins"]
+    counts = [bin_["count"] for bin_ in bins]
+    known = [[bin_[name] or 0.0 for bin_ in bins] for name in ("confidence", "accuracy")]
+    return square_error(counts, *known)
+
+
 def make_table(rows: Sequence[dict]) -> str:
     """Mean and standard deviation over seeds, by task, component, corpus and system."""
     lines = []
@@ -200,15 +211,17 @@ def table_of(title: str, rows: Sequence[dict], task: Task) -> list[str]:
     for (setting, system), name in task.systems.items():
         own = [row for row in rows if (row["setting"], row["system"]) == (setting, system)]
         if own:
-            cells = [
-                cell([figure(row) for row in own], DIGITS.get(kind, 3))
-                for kind, figure in COLUMNS.values()
-            ]
+            cells = [cell([figure(row) for row in own], kind) for kind, figure in COLUMNS.values()]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
 
-def cell(values: Sequence[float], digits: int) -> str:
+def cell(values: Sequence[float], kind: str) -> str:
+    """Mean and standard deviation, but of squared errors the root of their mean alone: single ones
+    may be negative."""
+    if kind == "root":
+        return f"{math.sqrt(mean(values)):.3f}" if mean(values) > 0 else "< 0"
+    digits = DIGITS.get(kind, 3)
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{mean(values):.{digits}f}{spread}"
 

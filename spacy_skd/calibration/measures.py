@@ -49,6 +49,12 @@ class Reliability:
         """
         return self._mean(HALF_NORMAL * self.spread)
 
+    @property
+    def square_error(self) -> float:
+        """Mean squared distance of accuracy and confidence, without what chance adds to it; see
+        `square_error`."""
+        return square_error(self.counts, self.confidence, self.accuracy)
+
     def _mean(self, values: np.ndarray) -> float:
         filled = self.counts > 0
         if not filled.any():
@@ -73,6 +79,27 @@ def reliability(probabilities: Any, right: Any, n_bins: int = N_BINS) -> Reliabi
 
     spread = np.sqrt(mean(probs * (1 - probs)) * per_prediction)
     return Reliability(np.linspace(0, 1, n_bins + 1), counts, mean(probs), mean(hits), spread)
+
+
+def square_error(counts: Any, confidence: Any, accuracy: Any) -> float:
+    """Mean squared distance of accuracy and confidence over bins, an unbiased estimate of what it
+    would be on any number of predictions (Kumar, Liang and Ma 2019, section 5).
+
+    Few predictions raise an ECE by chance; here the variance of a bin's accuracy is subtracted. The
+    result is negative about every other time where all probabilities are right, and means over
+    several models may be taken. Its root is, but for that noise, at least the ECE without chance.
+
+    counts, confidence, accuracy: (bins,), as in `Reliability`. Bins with a single prediction say
+    nothing of its variance and are left out; NaN if there are no others.
+    """
+    n, said, found = (
+        np.asarray(values, dtype=np.float64) for values in (counts, confidence, accuracy)
+    )
+    several = n > 1
+    if not several.any():
+        return math.nan
+    n, said, found = n[several], said[several], found[several]
+    return float(np.average((found - said) ** 2 - found * (1 - found) / (n - 1), weights=n))
 
 
 def brier_score(probabilities: Any, right: Any) -> float:
@@ -116,6 +143,7 @@ class Measures:
             "temperature": self.temperature,
             "ece": _plain(self.ece),
             "ece_by_chance": _plain(bins.ece_by_chance),
+            "square_error": _plain(bins.square_error),
             "brier": _plain(self.brier),
             "log_loss": _plain(self.log_loss),
             "bins": [

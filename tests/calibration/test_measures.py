@@ -71,10 +71,29 @@ def test_what_chance_alone_gives():
     assert reliability(probs, probs > 0.5).ece_by_chance == pytest.approx(np.mean(drawn), rel=0.08)
 
 
+@pytest.mark.parametrize("off", [0.0, 0.1])
+def test_the_square_error_has_no_part_of_chance(off):
+    """Against the mean over outcomes that are right less often than the probabilities say."""
+    rng = np.random.default_rng(0)
+    probs = rng.beta(4, 1, 200)
+    drawn = [reliability(probs, rng.random(200) < probs - off) for _ in range(2000)]
+    many = np.repeat(probs, 500)
+    exact = reliability(many, rng.random(len(many)) < many - off).ece
+    found = np.mean([bins.square_error for bins in drawn])
+    assert found == pytest.approx(exact**2, abs=1e-3)
+    assert np.mean([bins.ece for bins in drawn]) > exact + 0.01
+
+
+def test_the_square_error_by_hand():
+    probs, right = [0.05, 0.92, 0.95, 0.98, 1.0], [False, True, True, False, True]
+    found = reliability(probs, right).square_error  # the bin of one prediction does not count
+    assert found == pytest.approx(0.2125**2 - 0.75 * 0.25 / 3)
+
+
 def test_of_nothing_there_is_nothing_to_say():
     found = measure([], [])
     assert math.isnan(found.ece) and math.isnan(found.brier) and math.isnan(found.log_loss)
-    assert math.isnan(found.bins.ece_by_chance)
+    assert math.isnan(found.bins.ece_by_chance) and math.isnan(found.bins.square_error)
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert plain["ece"] is None and plain["bins"][0]["count"] == 0
 
