@@ -6,13 +6,13 @@
 DATA has a folder en_ewt with train.iob, dev.iob and test.iob, whose entities have three labels;
 each is the new one in turn. Half of the training sentences are annotated with the other two, the
 other half with the new one alone. An old student learns from the first half. What becomes of its
-labels when it learns the new one, with itself as teacher and without? With --raw, one more new
-student also gets what the old one says of further sentences.
+labels when it learns the new one, with itself as teacher and without? With --raw, two students also
+get what the old one says of further sentences.
 
 The old student is chosen on dev by its own labels. Of the others, the last model is measured: who
 adds a label has no documents with all of them to choose a model by. Test is read once, at the end
-of a run. Resumable (training_runs.py). About 1.5 core-hours with two seeds. Tried out in minutes
-with --limit 200 --steps 20 and results of their own (--results).
+of a run. Resumable (training_runs.py). About three core-hours with three seeds; tried out in
+minutes with --limit 200 --steps 20 and results of their own (--results).
 """
 
 import random
@@ -35,30 +35,36 @@ from spacy_skd.distill.copies import plain_copy
 
 CORPUS = "en_ewt"
 LABELS = ("LOC", "ORG", "PER")
-SEEDS = 2
+SEEDS = 3
 DROPOUT = 0.3
 SPLITS = ("train", "dev", "test")
 PARTS = ("old", "new")  # of the labels
-OLD, FORGETS = "old", "continued"
-NEW, WITH_RAW = "kd-new", "kd-new-raw"
-KEEPS = ("kd-continued", NEW, "kd-new-only", WITH_RAW)
+OLD = "old"
+FORGETS, CONTINUED = "continued", "kd-continued"
+GENTLE, GENTLE_RAW = "kd-gentle", "kd-gentle-raw"
+NEW, NEW_RAW = "kd-new", "kd-new-raw"
+KEEPS = (CONTINUED, GENTLE, GENTLE_RAW, NEW, "kd-new-only", NEW_RAW)
 STEPS = {
     OLD: 1500,
     FORGETS: 600,
-    "kd-continued": 600,
+    CONTINUED: 600,
+    GENTLE: 1500,
+    GENTLE_RAW: 1500,
     NEW: 1500,
     "kd-new-only": 1500,
-    WITH_RAW: 3000,
+    NEW_RAW: 3000,
 }
 SYSTEMS = {
     OLD: "old student, of the old labels",
     FORGETS: "it goes on: the new label's annotation as if it were all",
-    "kd-continued": "it goes on: itself as teacher, gold for the new label",
+    CONTINUED: "it goes on: itself as teacher, gold for the new label",
+    GENTLE: "the same gently, with the sentences that the old one was trained on, too",
+    GENTLE_RAW: "gently, with raw text in their place",
     NEW: "a new student: the old one as teacher, gold for the new label",
     "kd-new-only": "the same without the sentences that the old one was trained on",
-    WITH_RAW: "a new student that gets raw text, too",
+    NEW_RAW: "a new student that gets raw text, too",
 }
-SOURCED = (FORGETS, "kd-continued")
+RAW_SYSTEMS = (GENTLE_RAW, NEW_RAW)
 MOST_LOST = 1.0  # points of the old labels' F1 that learning a new one may cost
 
 
@@ -90,7 +96,7 @@ def main(
         for seed in range(seeds)
         for label in chosen
         for system in SYSTEMS  # in the order in which they need each other
-        if raw or system != WITH_RAW
+        if raw or system not in RAW_SYSTEMS
     ]
     with NewLabelBench(work, results, steps).all_run(runs, jobs):
         rows = [row for row in read_rows(results) if row["corpus"] == corpus]
@@ -158,35 +164,46 @@ class NewLabelBench(Bench):
         if run.system == OLD:
             options += ("--paths.dev", folder / f"{label}-old-dev.spacy")
             return Recipe(CONFIGS / "student.cfg", old, steps, options=options)
-        config = self.write_config(run) if run.system in SOURCED else CONFIGS / "student.cfg"
         if run.system == FORGETS:
-            return Recipe(config, new, steps, options=options)
-        options += ("--corpora.train.gold_labels", srsly.json_dumps({"ner": [label]}))
-        if run.system == WITH_RAW:
-            more = folder / f"{label}-old+raw.spacy"
-            return Recipe(config, new, steps, (new, more), more, options)
-        # One store for all: no run extends it while another one is reading.
-        raw = old if run.system == NEW else None
-        return Recipe(config, new, steps, (new, old), raw, options)
+            return Recipe(self.write_config(run), new, steps, options=options)
+        if run.system in (GENTLE, GENTLE_RAW):
+            config = CONFIGS / "student_new_labels.cfg"
+            options = ("--paths.wide", self.widened(run))
+            options += ("--corpora.train.gold_labels.ner", srsly.json_dumps([label]))
+        else:
+            config = self.write_config(run) if run.system == CONTINUED else CONFIGS / "student.cfg"
+            options += ("--corpora.train.gold_labels", srsly.json_dumps({"ner": [label]}))
+        texts = folder / f"{label}-old+raw.spacy" if run.system in RAW_SYSTEMS else old
+        raw = {
+            **dict.fromkeys((NEW, GENTLE), old),
+            GENTLE_RAW: folder / "raw.spacy",
+            NEW_RAW: texts,
+        }
+        # All that one store is for: no run extends it while another one is reading.
+        return Recipe(config, new, steps, (new, texts), raw.get(run.system), options)
 
     def write_config(self, run: Run) -> Path:
-        """The config of a student that goes on from the old one, which gets the new label."""
+        """student.cfg for a student that goes on from the old one."""
+        config = load_config(CONFIGS / "student.cfg")
+        config["components"]["ner"] = {"source": str(self.widened(run))}
+        path = self.work / run.corpus / f"{run.name}.cfg"
+        config.to_disk(path)
+        return path
+
+    def widened(self, run: Run) -> Path:
+        """The old student with the new label."""
         model = self.work / run.corpus / f"{run.name}-start"
         nlp = spacy.load(self._wait_for(self.teacher_of(run)) / "model-best")
         nlp.get_pipe("ner").add_label(run.setting)  # type: ignore[attr-defined]
         nlp.to_disk(model)
-        config = load_config(CONFIGS / "student.cfg")
-        config["components"]["ner"] = {"source": str(model)}
-        path = self.work / run.corpus / f"{run.name}.cfg"
-        config.to_disk(path)
-        return path
+        return model
 
     def teacher_of(self, run: Run) -> Run:
         """The old student of the same seed: one that goes on is its own teacher."""
         return Run(run.corpus, run.setting, OLD, run.seed)
 
     def targets(self, run: Run, sources: Sequence[Path]) -> list[Path]:
-        more = RAW.replace(" ", "") if run.system == WITH_RAW else ""
+        more = RAW.replace(" ", "") if run.system in RAW_SYSTEMS else ""
         store = self.work / run.corpus / f"targets-{run.setting}-{run.seed}{more}"
         return [self.annotated(self.teacher_of(run), sources, store)]
 

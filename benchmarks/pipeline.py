@@ -62,13 +62,15 @@ TASKS = {
 }
 SCORES = [score for scores in TASKS.values() for score in scores]
 TEACHER, JOINT, SEPARATE = "teacher", "joint", "separate"
-EQUAL = "joint-equal"
+DROPPING, EQUAL = "joint-dropout", "joint-equal"
+DROPOUT = ("--training.dropout", 0.2)
 COMPACT = "compact"
 STOCK, SAME = "spacy", "spacy-same-encoder"
 TITLES = {
     TEACHER: "teacher: one transformer",
     JOINT: "one student, distilled at once",
-    EQUAL: "the same with equal weights of all losses",
+    DROPPING: "the same with a dropout of 0.2",
+    EQUAL: "with a dropout of 0.2 and equal weights of all losses",
     SEPARATE: "a student for each task, distilled apart",
     COMPACT: "a transformer of three layers, distilled",
     SAME: "spaCy's components on the student's encoder, gold",
@@ -78,7 +80,7 @@ ROWS = [
     (SETTING, TEACHER),
     *(
         (setting, system)
-        for system in (JOINT, EQUAL, SEPARATE, COMPACT)
+        for system in (JOINT, DROPPING, EQUAL, SEPARATE, COMPACT)
         for setting in (SETTING + RAW, SETTING)
     ),
     (GOLD, SAME),
@@ -114,7 +116,7 @@ def main(
         (GOLD, (SAME, STOCK)),
         (setting, (JOINT, *TASKS)),
         (setting, (COMPACT,)),
-        (setting, (EQUAL,)),
+        (setting, (DROPPING, EQUAL)),
     ]
     students = [
         Run(corpus, setting, system, seed)
@@ -173,8 +175,10 @@ class PipelineBench(Bench):
         options: tuple[object, ...] = ()
         if run.system in TASKS:
             config = self.write_config(run)
+        elif run.system == DROPPING:
+            options = DROPOUT
         elif run.system == EQUAL:
-            options = ("--components.ner.objective.loss_weight", 1)
+            options = (*DROPOUT, "--components.ner.objective.loss_weight", 1)
         elif run.system == COMPACT:
             config, steps = CONFIGS / "student_gpu.cfg", self.steps or COMPACT_STEPS
             options = ("--paths.teacher", self.folder(self.teacher_of(run)) / "model-best")
