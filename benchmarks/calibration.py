@@ -89,9 +89,10 @@ COLUMNS: dict[str, tuple[str, Callable[[dict], float]]] = {
     "right %": ("accuracy", lambda row: 100 * row["test"]["accuracy"]),
     "confidence %": ("confidence", lambda row: 100 * confidence(row)),
     "ECE": ("ece", lambda row: row["test"]["before"]["ece"]),
+    "without chance": ("root", lambda row: remaining(row["test"]["before"])),
     "ECE, calibrated": ("ece", lambda row: row["test"]["after"]["ece"]),
     "by chance": ("ece", lambda row: row["test"]["after"]["ece_by_chance"]),
-    "without chance": ("root", lambda row: remaining(row["test"]["after"])),
+    "without chance, calibrated": ("root", lambda row: remaining(row["test"]["after"])),
     "Brier": ("brier", lambda row: row["test"]["before"]["brier"]),
     "Brier, calibrated": ("brier", lambda row: row["test"]["after"]["brier"]),
 }

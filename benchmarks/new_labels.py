@@ -6,7 +6,7 @@
 DATA has a folder en_ewt with train.iob, dev.iob and test.iob, whose entities have three labels;
 each is the new one in turn. Half of the training sentences are annotated with the other two, the
 other half with the new one alone. An old student learns from the first half. What becomes of its
-labels when it learns the new one, with itself as teacher and without? With --raw, two students also
+labels when it learns the new one, with itself as teacher and without? With --raw, two students
 get what the old one says of further sentences.
 
 The old student is chosen on dev by its own labels. Of the others, the last model is measured: who

@@ -82,8 +82,8 @@ def reliability(probabilities: Any, right: Any, n_bins: int = N_BINS) -> Reliabi
 
 
 def square_error(counts: Any, confidence: Any, accuracy: Any) -> float:
-    """Mean squared distance of accuracy and confidence over bins, an unbiased estimate of what it
-    would be on any number of predictions (Kumar, Liang and Ma 2019, section 5).
+    """Mean squared distance of accuracy and confidence over bins, nearly without bias an estimate
+    of what it would be on ever more predictions (Kumar, Liang and Ma 2019, section 5).
 
     Few predictions raise an ECE by chance; here the variance of a bin's accuracy is subtracted. The
     result is negative about every other time where all probabilities are right, and means over
