@@ -221,7 +221,7 @@ def cell(values: Sequence[float], kind: str) -> str:
     """Mean and standard deviation, but of squared errors the root of their mean alone: single ones
     may be negative."""
     if kind == "root":
-        return f"{math.sqrt(mean(values)):.3f}" if mean(values) > 0 else "< 0"
+        return "< 0" if mean(values) < 0 else f"{math.sqrt(mean(values)):.3f}"
     digits = DIGITS.get(kind, 3)
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{mean(values):.{digits}f}{spread}"

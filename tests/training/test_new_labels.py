@@ -15,8 +15,6 @@ from ..toy import write_docs
 
 CONFIG = Path(__file__).parents[2] / "configs" / "student_new_labels.cfg"
 OLD, NEW = "PER", "LOC"
-
-
 LISTENER = {"@architectures": "spacy.Tok2VecListener.v1", "width": TOK2VEC["width"]}
 
 
