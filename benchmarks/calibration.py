@@ -48,6 +48,7 @@ PIPELINES = {
     ("distilled", "teacher"): "teacher: one transformer",
     ("distilled", "joint"): "one student, distilled",
     ("distilled" + RAW, "joint"): "one student, distilled with raw text",
+    ("distilled" + RAW, "ner"): "a student of entities alone, distilled with raw text",
 }
 UNITS = {"ner": "entities", "parser": "arcs", "tagger": "tags", "morphologizer": "analyses"}
 """What the components that are calibrated predict."""
@@ -57,7 +58,7 @@ class Task(NamedTuple):
     """The models of a benchmark.
 
     corpora: folders of its work folder. systems: titles of the rows, by setting and system.
-    components: those that are calibrated.
+    components: those that are calibrated where a model has them.
     """
 
     corpora: Iterable[str]
@@ -160,7 +161,8 @@ def calibrated(
     def gold(split: str) -> list[Doc]:
         return [doc for _, doc in read_annotated([work / run.corpus / f"{split}.spacy"], nlp.vocab)]
 
-    found = calibrate(nlp, gold("dev"), gold("test"), components=components).calibrated
+    own = [name for name in components if name in nlp.pipe_names]
+    found = calibrate(nlp, gold("dev"), gold("test"), components=own).calibrated
     if plots is not None:
         plot_reliability({f"{run.name}-{name}": item for name, item in found.items()}, plots)
     return {name: item.to_dict() for name, item in found.items()}

@@ -250,7 +250,9 @@ def make_table(rows: list[dict]) -> list[str]:
                 for own in found
                 for part in PARTS
             ]
-            lines.append(f"| {title} | {' | '.join(cells)} | {max(map(len, found))} |")
+            numbers = sorted({len(own) for own in found if own})
+            seeds = " to ".join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))
+            lines.append(f"| {title} | {' | '.join(cells)} | {seeds} |")
     return lines
 
 

@@ -14,14 +14,20 @@ BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
-    def fill(match: re.Match[str]) -> str:
-        table = HERE / "results" / match[2]
-        if not table.exists():
-            raise FileNotFoundError(f"{table} does not exist: run its benchmark first.")
-        return f"{match[1]}\n{table.read_text(encoding='utf-8').strip()}\n\n{match[3]}"
-
     for page in PAGES:
-        page.write_text(BLOCK.sub(fill, page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def filled(text: str) -> str:
+    """The text of a page with the tables as they are now."""
+
+    def table(match: re.Match[str]) -> str:
+        path = HERE / "results" / match[2]
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist: run its benchmark first.")
+        return f"{match[1]}\n{path.read_text(encoding='utf-8').strip()}\n\n{match[3]}"
+
+    return BLOCK.sub(table, text)
 
 
 if __name__ == "__main__":
