@@ -62,15 +62,22 @@ TASKS = {
 }
 SCORES = [score for scores in TASKS.values() for score in scores]
 TEACHER, JOINT, SEPARATE = "teacher", "joint", "separate"
-DROPPING, EQUAL = "joint-dropout", "joint-equal"
-DROPOUT = ("--training.dropout", 0.2)
+# Other settings of the joint student: how much entities weigh, and dropout.
+LIGHTER, DROPPING, EQUAL = "joint-lighter", "joint-dropout", "joint-equal"
+WEIGHT, DROPOUT = "--components.ner.objective.loss_weight", "--training.dropout"
+VARIANTS: dict[str, tuple[object, ...]] = {
+    LIGHTER: (WEIGHT, 3.0),
+    DROPPING: (WEIGHT, 3.0, DROPOUT, 0.2),
+    EQUAL: (WEIGHT, 1.0, DROPOUT, 0.2),
+}
 COMPACT = "compact"
 STOCK, SAME = "spacy", "spacy-same-encoder"
 TITLES = {
     TEACHER: "teacher: one transformer",
     JOINT: "one student, distilled at once",
-    DROPPING: "the same with a dropout of 0.2",
-    EQUAL: "with a dropout of 0.2 and equal weights of all losses",
+    LIGHTER: "the same with a weight of 3 for entities",
+    DROPPING: "with a weight of 3 and a dropout of 0.2",
+    EQUAL: "with equal weights and a dropout of 0.2",
     SEPARATE: "a student for each task, distilled apart",
     COMPACT: "a transformer of three layers, distilled",
     SAME: "spaCy's components on the student's encoder, gold",
@@ -80,7 +87,7 @@ ROWS = [
     (SETTING, TEACHER),
     *(
         (setting, system)
-        for system in (JOINT, DROPPING, EQUAL, SEPARATE, COMPACT)
+        for system in (JOINT, *VARIANTS, SEPARATE, COMPACT)
         for setting in (SETTING + RAW, SETTING)
     ),
     (GOLD, SAME),
@@ -116,7 +123,7 @@ def main(
         (GOLD, (SAME, STOCK)),
         (setting, (JOINT, *TASKS)),
         (setting, (COMPACT,)),
-        (setting, (DROPPING, EQUAL)),
+        (setting, tuple(VARIANTS)),
     ]
     students = [
         Run(corpus, setting, system, seed)
@@ -172,13 +179,9 @@ class PipelineBench(Bench):
         if run.system == SAME:
             return Recipe(self.write_stock_config(run), train, steps)
         config = CONFIGS / "student_pipeline.cfg"
-        options: tuple[object, ...] = ()
+        options = VARIANTS.get(run.system, ())
         if run.system in TASKS:
             config = self.write_config(run)
-        elif run.system == DROPPING:
-            options = DROPOUT
-        elif run.system == EQUAL:
-            options = (*DROPOUT, "--components.ner.objective.loss_weight", 1)
         elif run.system == COMPACT:
             config, steps = CONFIGS / "student_gpu.cfg", self.steps or COMPACT_STEPS
             options = ("--paths.teacher", self.folder(self.teacher_of(run)) / "model-best")
@@ -229,12 +232,13 @@ class PipelineBench(Bench):
 
 
 def write_speeds(bench: PipelineBench, corpus: str, path: Path) -> None:
-    """Words/s and size of each system that has a model here, and how much of its time each
-    component takes. What was measured before stays if one of those that are compared has none."""
+    """Words/s and size of each system that has a model here, except `VARIANTS`, and how much of
+    its time each component takes. What was measured before stays if one of those that are compared
+    has none."""
     models: dict[str, Path] = {}
     for run in sorted(finished(bench.results), key=lambda run: run.seed):
         model = bench.folder(run) / "model-best"
-        if run.corpus == corpus and model.exists():
+        if run.corpus == corpus and model.exists() and run.system not in VARIANTS:
             models.setdefault(run.system, model)
     if missing := {JOINT, SAME, STOCK} - models.keys():
         print(f"Speeds are not measured: there are no models of {', '.join(sorted(missing))}.")
