@@ -6,6 +6,7 @@ skipped where there is no GPU; those for numpy say that the comparison itself ho
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from spacy_skd.cli.annotate import annotate
 from spacy_skd.training.corpus import DistillCorpus
 
 from ..conftest import cupy_or_skip
+from ..tiny_transformer import write_transformer
 from .tiny import (
     ENTITIES,
     TAGGED,
@@ -38,6 +40,26 @@ RECURRENT = {
     "depth": 1,
     "embed_size": 200,
 }
+
+
+def transformer(folder: Path) -> dict[str, Any]:
+    """An encoder of two transformer layers, of a pretrained one that is written into a folder."""
+    for library in ("torch", "spacy_transformers"):
+        pytest.importorskip(library)
+    settings = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return {
+        "@architectures": "spacy-transformers.Tok2VecTransformer.v3",
+        "name": write_transformer(folder / "pretrained", num_hidden_layers=2, **settings),
+        "tokenizer_config": {"use_fast": True},
+        "get_spans": {
+            "@span_getters": "spacy-transformers.strided_spans.v1",
+            "window": 128,
+            "stride": 96,
+        },
+        "pooling": {"@layers": "reduce_mean.v1"},
+    }
+
+
 WINDOWS = {**TOK2VEC, "@architectures": "spacy-skd.HashEmbedCNN.v1"}
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
 STEPS = 20
@@ -45,16 +67,21 @@ STEPS = 20
 
 @dataclass(frozen=True)
 class Kind:
-    """A component: how it is made, what it learns from, and what it writes into documents."""
+    """A component: how it is made, what it learns from, and what it writes into documents.
+
+    tok2vec: the block of its encoder, or a function that gives one and writes what it needs into a
+        folder.
+    """
 
     factory: str
     model: dict[str, Any]
     settings: tuple = ()
     tok2vec: Any = None
 
-    def blank(self) -> Language:
+    def blank(self, folder: Path) -> Language:
         nlp = spacy.blank("en")
-        block = {**self.model, "tok2vec": self.tok2vec or TOK2VEC}
+        encoder = self.tok2vec(folder) if callable(self.tok2vec) else self.tok2vec or TOK2VEC
+        block = {**self.model, "tok2vec": encoder}
         nlp.add_pipe(self.factory, name=self.name, config={"model": block, **dict(self.settings)})
         return nlp
 
@@ -114,6 +141,9 @@ KINDS = {
     "ner, LSTM": Kind(
         "skd_ner", architecture("LinearChainCRF"), tok2vec={**RECURRENT, "recurrence": "lstm"}
     ),
+    "ner, compact transformer": Kind(
+        "skd_ner", architecture("LinearChainCRF"), tok2vec=transformer
+    ),
 }
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of trees that cross
 
@@ -131,7 +161,7 @@ def trained(request, tmp_path_factory):
     """A kind, a pipeline of it that was trained on the CPU, its folder, and its targets' folder."""
     kind, folder = KINDS[request.param], tmp_path_factory.mktemp("gpu")
     with use_ops("numpy"):
-        nlp = kind.blank()
+        nlp = kind.blank(folder)
         train(nlp, kind.examples(nlp), steps=STEPS)
         nlp.to_disk(folder / "model")
         (folder / "raw.txt").write_text("\n".join(kind.texts) + "\n", encoding="utf8")
