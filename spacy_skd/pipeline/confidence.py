@@ -23,8 +23,8 @@ from .readings import Reading, Unit
 LOGGER = logging.getLogger("spacy")
 TAGS = ("tag", "pos", "morph+pos", "morph", "sent_start")
 """What `tag_confidence` is about, where several components have labelled the tokens: the first."""
-ENTITIES = ("entities",)
-ALL = (*TAGS, *ENTITIES, "tree")
+ENTITIES, TREES = ("entities",), ("tree",)
+ALL = (*TAGS, *ENTITIES, *TREES)
 
 
 def span_confidence(span: Span) -> float | None:
@@ -38,7 +38,7 @@ def span_confidence(span: Span) -> float | None:
     asked: list[tuple[Reading, Unit]] = []
     for part, readings in readings_at(span.doc, span.start):
         unit = (span.start - part.start, span.end - part.start, span.label_)
-        for reading in _of_kind(span.doc, part, readings, "entities"):
+        for reading in _of_kinds(span.doc, part.stop - part.start, readings, ENTITIES):
             if unit in reading.found():
                 return reading.found()[unit]
             asked.append((reading, unit))
@@ -50,21 +50,20 @@ def span_confidence(span: Span) -> float | None:
 def tag_confidence(token: Token) -> float | None:
     """The probability of the token's tag, part of speech, morphology or sentence start, the first
     of these that a component has set. None, and ValueError, as for spans."""
-    for part, readings in readings_at(token.doc, token.i):
-        tags = [reading for kind in TAGS for reading in _of_kind(token.doc, part, readings, kind)]
-        if tags:
-            return tags[0].probability_of((token.i - part.start, _label(token, tags[0].kind)))
-    raise _nothing_kept(token.doc, "skd_tagger")
+    start, tags = _asked(token, TAGS)
+    if not tags:
+        raise _nothing_kept(token.doc, "skd_tagger")
+    first = tags[0] if len(tags) == 1 else min(tags, key=lambda tag: TAGS.index(tag.kind))
+    return first.probability_of((token.i - start, _label(token, first.kind)))
 
 
 def head_confidence(token: Token) -> float | None:
     """The probability of the token's head and its relation to it. None, and ValueError, as for
     spans; None for whitespace, too."""
-    for part, readings in readings_at(token.doc, token.i):
-        for tree in _of_kind(token.doc, part, readings, "tree"):
-            head = token.head.i - part.start
-            return tree.probability_of((token.i - part.start, head, token.dep_))
-    raise _nothing_kept(token.doc, "skd_parser")
+    start, trees = _asked(token, TREES)
+    if not trees:
+        raise _nothing_kept(token.doc, "skd_parser")
+    return trees[0].probability_of((token.i - start, token.head.i - start, token.dep_))
 
 
 def confidences(doc: Doc, component: str | None = None) -> dict[Unit, float]:
@@ -125,11 +124,28 @@ def _is_own(extension: tuple[Any, ...]) -> bool:
     return any(getattr(part, "__module__", None) == __name__ for part in extension)
 
 
-def _of_kind(doc: Doc, part: slice, readings: Readings, kind: str) -> list[Reading]:
-    """The readings of a kind, of a part of the document. Raises ValueError if tokens changed."""
-    n_tokens = part.stop - part.start
-    found = [reading for reading in readings.values() if reading.kind == kind]
-    return [check_tokens(doc, reading, n_tokens) for reading in found]
+def _asked(token: Token, kinds: Sequence[str]) -> tuple[int, list[Reading]]:
+    """The readings of some kinds in which a token is, and where their part of the document begins.
+    Nearly always it is all of it."""
+    doc: Any = token.doc
+    found = _of_kinds(doc, len(doc), readings_of(doc), kinds)
+    if found:
+        return 0, found
+    for part, readings in readings_at(doc, token.i):
+        found = _of_kinds(doc, part.stop - part.start, readings, kinds)
+        if found:
+            return part.start, found
+    return 0, []
+
+
+def _of_kinds(doc: Doc, n_tokens: int, readings: Readings, kinds: Sequence[str]) -> list[Reading]:
+    """Those of some kinds of the readings of (a part of) a document, which has so many tokens.
+    Raises ValueError if it had others."""
+    return [
+        check_tokens(doc, reading, n_tokens)
+        for reading in readings.values()
+        if reading.kind in kinds
+    ]
 
 
 def _first(answers: Iterable[float | None]) -> float | None:

@@ -80,10 +80,11 @@ def _own(doc: Doc) -> dict[str, Any]:
 
 def _key(doc: Doc) -> Key:
     """Under which the readings of a document are: from its first to its last character."""
-    if not len(doc):
+    n_tokens = len(doc)
+    if not n_tokens:
         return ("._.", NAME, 0, 0)
-    last = doc[len(doc) - 1]
-    return ("._.", NAME, 0, last.idx + len(last.text_with_ws))
+    last = doc[n_tokens - 1]
+    return ("._.", NAME, 0, last.idx + len(last) + len(last.whitespace_))
 
 
 def _readings(kept: dict[str, Any]) -> Readings:

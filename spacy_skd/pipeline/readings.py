@@ -163,12 +163,10 @@ class Reading:
         None where the component cannot say it, where it was set before, and, of what was not found,
         where the distribution is not at hand any more.
         """
-        found = self.found()
-        if unit in found:
-            return found[unit]
-        if self._answers is None:
-            return None
-        return self._answers.probability_of(self._number, unit)
+        probability = self.found().get(unit)
+        if probability is None and self._answers is not None:
+            return self._answers.probability_of(self._number, unit)
+        return probability
 
     def alternatives(self, k: int) -> Scored:
         """The `k` best analyses. Raises ValueError for a k that is no number or below 1, and where
