@@ -40,6 +40,9 @@ RECURRENT = {
     "depth": 1,
     "embed_size": 200,
 }
+WINDOWS = {**TOK2VEC, "@architectures": "spacy-skd.HashEmbedCNN.v1"}
+TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
+STEPS = 20
 
 
 def transformer(folder: Path) -> dict[str, Any]:
@@ -58,11 +61,6 @@ def transformer(folder: Path) -> dict[str, Any]:
         },
         "pooling": {"@layers": "reduce_mean.v1"},
     }
-
-
-WINDOWS = {**TOK2VEC, "@architectures": "spacy-skd.HashEmbedCNN.v1"}
-TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
-STEPS = 20
 
 
 @dataclass(frozen=True)
