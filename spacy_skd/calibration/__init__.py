@@ -2,7 +2,15 @@
 
 from .fit import Calibration, Comparison, Outcome, calibrate
 from .judgement import Confident, Judged, is_confident, judge
-from .measures import Measures, Reliability, brier_score, log_loss, measure, reliability
+from .measures import (
+    Measures,
+    Reliability,
+    brier_score,
+    kernel_error,
+    log_loss,
+    measure,
+    reliability,
+)
 from .search import Optimum, best_temperature
 
 __all__ = [
@@ -19,6 +27,7 @@ __all__ = [
     "calibrate",
     "is_confident",
     "judge",
+    "kernel_error",
     "log_loss",
     "measure",
     "reliability",

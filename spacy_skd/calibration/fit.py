@@ -1,8 +1,10 @@
 """One temperature a component, fitted on development documents; decoding stays as it is.
 
-The temperature minimises the log loss of the confidences of what the component predicts, which is a
-proper score: of a component that divides its scores by it, no other is nearer to being right as
-often as it says (Guo et al. 2017, section 4.2; for structures Kuleshov and Liang 2015).
+The temperature (Guo et al. 2017, section 4.2; for structures Kuleshov and Liang 2015) minimises the
+maximum mean calibration error of the confidences of what the component predicts: how far they are
+from being right as often as they say. Their log loss would also ask of them to tell right from
+wrong, which a temperature can hardly change, and let the few mistakes of which a component is
+surest decide, those of the gold annotation among them.
 """
 
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ from spacy.tokens import Doc
 from tqdm import tqdm
 
 from .judgement import Judged, is_confident, judge
-from .measures import N_BINS, Measures, log_loss, measure
+from .measures import N_BINS, Measures, kernel_error, measure
 from .search import HIGH, LOW, best_temperature
 
 FEW = 100  # predictions under which a temperature says little
@@ -186,13 +188,13 @@ def _fit(judged: Judged, n_bins: int) -> Calibration:
 
 
 def _search(judged: Judged, warnings: list[str]) -> float:
-    """The temperature with the lowest log loss; says in `warnings` what is wrong with it."""
+    """The temperature with the lowest error; says in `warnings` what is wrong with it."""
     name = judged.name
     with tqdm(desc=f"temperature of {name}", disable=None, leave=False) as progress:
 
         def loss(temperature: float) -> float:
             progress.update()
-            return log_loss(judged.probabilities(temperature), judged.right)
+            return kernel_error(judged.probabilities(temperature), judged.right)
 
         optimum = best_temperature(loss)
     if optimum.at_edge:

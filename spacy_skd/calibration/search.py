@@ -9,7 +9,7 @@ import numpy as np
 LOW, HIGH = 0.1, 10.0
 N_GRID = 9  # odd, so that 1 is on the grid
 TOLERANCE = 0.002  # of log T: a fifth of a percent
-FLAT = 1e-9  # nats: a loss that varies less does not depend on the temperature
+FLAT = 1e-9  # a loss that varies less does not depend on the temperature
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 

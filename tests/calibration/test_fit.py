@@ -34,6 +34,16 @@ def test_too_sure_by_a_factor(nlp):
         assert part.accuracy == part.right / 4000
 
 
+def test_a_few_faults_of_gold_do_not_decide(nlp):
+    """Of a hundred predictions one is certain, and wrong by the gold annotation: the log loss would
+    have a temperature of 2.6 for it, with an ECE of 0.04."""
+    logits, right = overconfident(4000)
+    logits[::100], right[::100] = 15, False
+    found = calibrate(nlp, gold_docs(nlp, logits, right)).calibrated["tagger"]
+    assert found.temperature == pytest.approx(2.0, rel=0.1)
+    assert found.dev.after.ece < 0.02
+
+
 def test_test_is_never_fitted_on(nlp):
     logits, right = overconfident(500)
     dev = gold_docs(nlp, logits, right)

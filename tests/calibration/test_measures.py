@@ -1,4 +1,4 @@
-"""Bins, ECE, Brier score and log loss against their definitions."""
+"""Bins, ECE, MMCE, Brier score and log loss against their definitions."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_skd.calibration import brier_score, log_loss, measure, reliability
+from spacy_skd.calibration import brier_score, kernel_error, log_loss, measure, reliability
 
 judged = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50)
 
@@ -59,6 +59,27 @@ def test_scores_are_those_of_their_definitions(pairs):
     assert log_loss(*zip(*pairs)) == pytest.approx(-np.mean(np.log(said)), rel=1e-5)
 
 
+@settings(deadline=None)
+@given(judged)
+def test_the_kernel_error_is_a_mean_over_pairs(pairs):
+    probs, right = (np.asarray(values, dtype=float) for values in zip(*pairs))
+    residuals = probs - right
+    kernel = np.exp(-np.abs(probs[:, None] - probs) / 0.2)
+    squared = residuals @ kernel @ residuals / len(pairs) ** 2
+    assert kernel_error(probs, right) == pytest.approx(math.sqrt(max(squared, 0)), abs=1e-7)
+
+
+def test_the_kernel_error_does_not_let_errors_cancel_that_are_far_apart():
+    """Too sure at one end, not sure enough at the other: right as often as it says on average."""
+    sure, unsure = np.full(1000, 0.9), np.full(1000, 0.2)
+    probs, right = np.concatenate([sure, unsure]), np.arange(2000) % 10 < 8
+    right[1000:] = np.arange(1000) % 10 < 3
+    assert abs(probs.mean() - right.mean()) < 1e-9
+    assert kernel_error(probs, right) > 0.06
+    right = np.concatenate([np.arange(1000) % 10 < 9, np.arange(1000) % 10 < 2])
+    assert kernel_error(probs, right) < 0.02
+
+
 def test_being_certain_and_wrong_has_a_finite_loss():
     assert log_loss([1.0], [False]) == pytest.approx(-math.log(1e-7))
 
@@ -93,6 +114,7 @@ def test_the_square_error_by_hand():
 def test_of_nothing_there_is_nothing_to_say():
     found = measure([], [])
     assert math.isnan(found.ece) and math.isnan(found.brier) and math.isnan(found.log_loss)
+    assert math.isnan(kernel_error([], []))
     assert math.isnan(found.bins.ece_by_chance) and math.isnan(found.bins.square_error)
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert plain["ece"] is None and plain["bins"][0]["count"] == 0
