@@ -20,6 +20,7 @@ import srsly
 
 from ..distill.temperature import temper
 from ..structures.base import Floats1d, Ints1d
+from .registries import quicken
 
 Unit: TypeAlias = tuple[Any, ...]
 """What a document says of one thing: an entity (start, end, label), a tagged token (token, label),
@@ -279,17 +280,7 @@ def decode(data: Any, chain: Callable | None = None) -> Any:
     return data if chain is None else chain(data)
 
 
-def spare_search(registry: Any) -> None:
-    """Spare a catalogue's registry the search for functions of other packages, if they have none.
-
-    It would go through all entry points of the environment each time that something is packed or
-    unpacked: for a document that another process sends, longer than all the rest.
-    """
-    if registry.entry_points and not registry.get_entry_points():
-        registry.entry_points = False
-
-
 srsly.msgpack_encoders.register("skd_reading", func=encode)
 srsly.msgpack_decoders.register("skd_reading", func=decode)
-spare_search(srsly.msgpack_encoders)
-spare_search(srsly.msgpack_decoders)
+quicken(srsly.msgpack_encoders)
+quicken(srsly.msgpack_decoders)

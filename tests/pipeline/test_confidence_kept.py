@@ -7,10 +7,8 @@ import sys
 import warnings
 import weakref
 
-import catalogue
 import pytest
 import spacy
-import srsly
 from spacy.tokens import Doc, DocBin, Span
 
 from spacy_skd.pipeline import readings
@@ -96,22 +94,6 @@ def test_other_processes(crf):
     expected = [values(doc) for doc in crf.pipe(TEXTS)]
     found = list(crf.pipe(TEXTS, n_process=2, batch_size=2))
     assert [values(doc) for doc in found] == [pytest.approx(e, rel=1e-4) for e in expected]
-
-
-def test_no_search_for_functions_of_other_packages_at_each_document():
-    """Of srsly's registries; those that have some still find them."""
-
-    def chained(value, chain=None):
-        return value
-
-    for registry in (srsly.msgpack_encoders, srsly.msgpack_decoders):
-        assert not registry.entry_points and {"numpy", "skd_reading"} <= registry.get_all().keys()
-    for others in ({}, {"others": chained}):
-        registry = catalogue.create("skd_test", entry_points=True)
-        registry.get_entry_points = others.copy
-        readings.spare_search(registry)
-        assert registry.entry_points is bool(others)
-        assert registry.get_all() == others
 
 
 def test_documents_put_together(crf):
