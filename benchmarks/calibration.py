@@ -1,11 +1,13 @@
 """Does distillation calibrate? How far confidences can be trusted, before and after one temperature
 is fitted: teachers, students from gold alone and distilled students.
 
-    python benchmarks/calibration.py --ner /tmp/ner --parser /tmp/parser --pipeline /tmp/pipeline
+    python benchmarks/calibration.py --ner /tmp/ner --parser /tmp/parser --pipeline /tmp/pipeline \
+        --multilingual /tmp/multilingual
 
-Reads the models that benchmarks/ner.py, parser.py and pipeline.py have trained in these work
-folders, and trains none: those that are missing are left out. Temperatures are fitted on dev; all
-figures are of test. Resumable: what has a line in the results is not measured again.
+Reads the models that benchmarks/ner.py, parser.py, pipeline.py and multilingual.py have trained in
+these work folders, and trains none: those that are missing are left out. Temperatures are fitted on
+dev; all figures are of test, for students of several languages of the tests of all of them
+together. Resumable: what has a line in the results is not measured again.
 """
 
 import json
@@ -18,6 +20,10 @@ from typing import Annotated, Any, NamedTuple
 
 import spacy
 import typer
+from multilingual_tables import FULL
+from multilingual_tables import RAW as STRUCTURAL_RAW
+from multilingual_tasks import TASKS as MULTILINGUAL
+from multilingual_tasks import UNION
 from ner import CORPORA
 from raw_sentences import RAW
 from spacy.tokens import Doc
@@ -46,33 +52,64 @@ PARSERS = {
 }
 PIPELINES = {
     ("distilled", "teacher"): "teacher: one transformer",
+    ("gold", "joint"): "one student, gold",
     ("distilled", "joint"): "one student, distilled",
     ("distilled" + RAW, "joint"): "one student, distilled with raw text",
+    ("gold", "ner"): "a student of entities alone, gold",
     ("distilled" + RAW, "ner"): "a student of entities alone, distilled with raw text",
+}
+WIKIANN = "wikiann"
+LANGUAGES = {
+    (FULL, "teacher"): "teachers, each in its own language",
+    (FULL, "gold"): "one student of four languages, gold",
+    (FULL, "posterior"): "the same, distilled (posterior)",
+    (FULL, "structural"): "the same, distilled (case 1a)",
+    (FULL, STRUCTURAL_RAW): "the same, distilled with raw text (case 1a)",
 }
 UNITS = {"ner": "entities", "parser": "arcs", "tagger": "tags", "morphologizer": "analyses"}
 """What the components that are calibrated predict."""
+CRITERION = "kernel error"
+"""By which temperatures are fitted; lines of results without one are of an earlier version, which
+took the log loss."""
 
 
 class Task(NamedTuple):
     """The models of a benchmark.
 
-    corpora: folders of its work folder. systems: titles of the rows, by setting and system.
-    components: those that are calibrated where a model has them.
+    corpora: those that have a table. systems: titles of the rows, by setting and system.
+    components: those that are calibrated where a model has them. languages: folders of a corpus
+    that have teachers of their own; their students are in the folder of the union.
     """
 
     corpora: Iterable[str]
     systems: dict[tuple[str, str], str]
     components: Sequence[str]
+    languages: Iterable[str] = ()
 
     def runs(self, seeds: int) -> list[Run]:
         """All that the benchmark may have trained."""
         return [
-            Run(corpus, setting, system, seed)
+            Run(folder, setting, system, seed)
             for corpus in self.corpora
             for setting, system in self.systems
+            for folder in self.folders(corpus, system)
             for seed in range(1 if system == "teacher" else seeds)
         ]
+
+    def folders(self, corpus: str, system: str) -> list[str]:
+        """Where a system's models of a corpus are, in the work folder."""
+        if not self.languages:
+            return [corpus]
+        if system != "teacher":
+            return [f"{corpus}/{UNION}"]
+        return [f"{corpus}/{language}" for language in self.languages]
+
+    def documents(self, corpus: str, split: str) -> list[str]:
+        """The files with a split of a folder, in the work folder."""
+        parent, _, name = corpus.partition("/")
+        if name == UNION and split == "test":
+            return [f"{parent}/{language}/{split}.spacy" for language in self.languages]
+        return [f"{corpus}/{split}.spacy"]
 
 
 def tasks(setting: str) -> dict[str, Task]:
@@ -82,6 +119,7 @@ def tasks(setting: str) -> dict[str, Task]:
         "ner": Task(CORPORA, entities, ["ner"]),
         "parser": Task(["en_ewt"], PARSERS, ["parser"]),
         "pipeline": Task(["en_ewt"], PIPELINES, list(UNITS)),
+        "multilingual": Task([WIKIANN], LANGUAGES, ["ner"], list(MULTILINGUAL[WIKIANN].teachers)),
     }
 
 
@@ -108,6 +146,9 @@ def main(
     pipeline: Annotated[
         Path | None, typer.Option(help="Work folder of pipeline.py", exists=True)
     ] = None,
+    multilingual: Annotated[
+        Path | None, typer.Option(help="Work folder of multilingual.py", exists=True)
+    ] = None,
     corpora: Annotated[list[str] | None, typer.Option(help="Only these corpora")] = None,
     setting: Annotated[
         str, typer.Option(help="Of entities: full, or quarter of the training set")
@@ -123,16 +164,18 @@ def main(
         check_plotting()
     measured = {key(row) for row in read_rows(results)}
     results.parent.mkdir(parents=True, exist_ok=True)
-    for name, work in {"ner": ner, "parser": parser, "pipeline": pipeline}.items():
+    works = {"ner": ner, "parser": parser, "pipeline": pipeline, "multilingual": multilingual}
+    for name, work in works.items():
         task = tasks(setting)[name]
-        runs = [run for run in task.runs(seeds) if run.corpus in (corpora or task.corpora)]
+        chosen = [corpus for corpus in task.corpora if corpus in (corpora or task.corpora)]
+        runs = task._replace(corpora=chosen).runs(seeds)
         missing = [run for run in runs if (name, run) not in measured]
         there = [run for run in missing if work and folder(work, run).exists()]
         absent = [run.name for run in missing if run not in there]
         if work and absent:
             print(f"Not trained, and left out: {', '.join(absent)}")
         for run in tqdm(there, desc=f"models of {name}", disable=not there):
-            rows = calibrated(work, run, task.components, plots if run.seed == 0 else None)
+            rows = calibrated(work, run, task, plots if run.seed == 0 else None)
             with results.open("a", encoding="utf-8") as lines:
                 for component, row in rows.items():
                     labels = asdict(run) | {"task": name, "component": component}
@@ -152,20 +195,19 @@ def folder(work: Path, run: Run) -> Path:
     return work / run.corpus / run.name / "model-best"
 
 
-def calibrated(
-    work: Path, run: Run, components: Sequence[str], plots: Path | None
-) -> dict[str, dict[str, Any]]:
+def calibrated(work: Path, run: Run, task: Task, plots: Path | None) -> dict[str, dict[str, Any]]:
     """All measures of a model, by component."""
     nlp = spacy.load(folder(work, run))
 
     def gold(split: str) -> list[Doc]:
-        return [doc for _, doc in read_annotated([work / run.corpus / f"{split}.spacy"], nlp.vocab)]
+        files = [work / file for file in task.documents(run.corpus, split)]
+        return [doc for _, doc in read_annotated(files, nlp.vocab)]
 
-    own = [name for name in components if name in nlp.pipe_names]
+    own = [name for name in task.components if name in nlp.pipe_names]
     found = calibrate(nlp, gold("dev"), gold("test"), components=own).calibrated
     if plots is not None:
         plot_reliability({f"{run.name}-{name}": item for name, item in found.items()}, plots)
-    return {name: item.to_dict() for name, item in found.items()}
+    return {name: item.to_dict() | {"criterion": CRITERION} for name, item in found.items()}
 
 
 def confidence(row: dict) -> float:
@@ -188,20 +230,24 @@ def make_table(rows: Sequence[dict]) -> str:
     lines = []
     settings = {row["setting"] for row in rows if row.get("task", "ner") == "ner"}
     every = [("ner", tasks(setting)["ner"]) for setting in sorted(settings)]
-    for name, task in [*every, *((name, tasks("")[name]) for name in ("parser", "pipeline"))]:
+    others = ("multilingual", "parser", "pipeline")
+    for name, task in [*every, *((name, tasks("")[name]) for name in others)]:
         for component in task.components:
             for corpus in sorted(task.corpora):
                 own = [
                     row
                     for row in rows
-                    if (row.get("task", "ner"), row["corpus"]) == (name, corpus)
+                    if (row.get("task", "ner"), row["corpus"].split("/")[0]) == (name, corpus)
                     and row.get("component", "ner") == component
                     and (row["setting"], row["system"]) in task.systems
                     and row.get("test", {}).get("judged")
                 ]
                 if own:
                     of = f"{corpus}, {own[0]['setting']}" if name == "ner" else f"{corpus}, {name}"
-                    lines += [*table_of(f"{of}: {UNITS[component]} of test", own, task), ""]
+                    title = f"{of}: {UNITS[component]} of test"
+                    if not all("criterion" in row for row in own):
+                        title += " (T by log loss)"
+                    lines += [*table_of(title, own, task), ""]
     return "\n".join(lines)
 
 

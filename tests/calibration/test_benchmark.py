@@ -62,3 +62,19 @@ def test_the_results_give_their_table(benchmark):
     rows = benchmark.read_rows(benchmark.RESULTS / "calibration.jsonl")
     table = (benchmark.RESULTS / "calibration.md").read_text(encoding="utf8")
     assert benchmark.make_table(rows) == table
+
+
+def test_students_of_several_languages_are_measured_on_all_their_tests(benchmark):
+    task = benchmark.tasks("full")["multilingual"]
+    runs = task.runs(seeds=2)
+    assert {run.corpus for run in runs if run.system == "teacher"} == {
+        f"wikiann/{language}" for language in task.languages
+    }
+    assert [run.seed for run in runs if (run.corpus, run.system) == ("wikiann/all", "gold")] == [
+        0,
+        1,
+    ]
+    assert task.documents("wikiann/all", "dev") == ["wikiann/all/dev.spacy"]
+    assert task.documents("wikiann/de", "test") == ["wikiann/de/test.spacy"]
+    assert "wikiann/de/test.spacy" in task.documents("wikiann/all", "test")
+    assert len(task.documents("wikiann/all", "test")) == len(task.languages) == 4
