@@ -2,9 +2,10 @@
 
 The temperature (Guo et al. 2017, section 4.2; for structures Kuleshov and Liang 2015) minimises the
 maximum mean calibration error of the confidences of what the component predicts: how far they are
-from being right as often as they say. Their log loss would also ask of them to tell right from
-wrong, which a temperature can hardly change, and let the few mistakes of which a component is
-surest decide, those of the gold annotation among them.
+from being right as often as they say. That is no proper score: only one number is fitted, by which
+confidences cannot become all alike. Log loss, which is, would also ask of them to tell right from
+wrong, and let the few mistakes of which a component is surest decide, those of the gold annotation
+among them.
 """
 
 from collections.abc import Sequence

@@ -124,12 +124,12 @@ def log_loss(probabilities: Any, right: Any) -> float:
 
 def kernel_error(probabilities: Any, right: Any) -> float:
     """Maximum mean calibration error (MMCE): the square root of the mean over all pairs of
-    predictions of (p - right)(p' - right') exp(-|p - p'| / 0.2); NaN of no prediction
-    (Kumar, Sarawagi and Jain 2018, section 4.1).
+    predictions, each with itself too, of (p - right)(p' - right') exp(-|p - p'| / 0.2); NaN of no
+    prediction (Kumar, Sarawagi and Jain 2018).
 
-    Like an ECE without bins: it changes smoothly with the probabilities. It is 0 only where
-    predictions of about any probability are right as often as it says, as far as these tell.
-    Takes n log n steps, not n².
+    Like an ECE without bins: it changes smoothly with the probabilities, and tends to 0 with ever
+    more predictions where those of any probability are right as often as it says. Takes n log n
+    steps, not n².
     """
     probs, hits = _checked(probabilities, right)
     if not len(probs):

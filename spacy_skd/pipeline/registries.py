@@ -24,18 +24,23 @@ def quicken(registry: Registry) -> None:
 
 
 class _Remembered:
-    """A registry's `get_all`, which looks again only if a function of the registry was replaced, or
-    anything was added to any registry or taken from it."""
+    """A registry's `get_all`, which looks again where a function of the registry was replaced, or
+    there are more or fewer functions in all registries, or another one came last."""
 
     def __init__(self, get_all: Callable[[], dict[str, Any]], namespace: Any) -> None:
         self.get_all = get_all
         self.namespace = tuple(namespace)
-        self.known: tuple[int, dict[str, Any]] = -1, {}
+        self.known: tuple[tuple[int, Any], dict[str, Any]] = _state(), get_all()
 
     def __call__(self) -> dict[str, Any]:
-        size, functions = self.known  # together: another thread may replace them
-        if size != len(REGISTRY) or any(
+        state, functions = self.known  # together: another thread may replace them
+        if state != _state() or any(
             REGISTRY.get((*self.namespace, name)) is not func for name, func in functions.items()
         ):
-            size, functions = self.known = len(REGISTRY), self.get_all()
+            state, functions = self.known = _state(), self.get_all()
         return functions.copy()
+
+
+def _state() -> tuple[int, Any]:
+    """Of all registries together: what is registered anew comes last."""
+    return len(REGISTRY), next(reversed(REGISTRY), None)

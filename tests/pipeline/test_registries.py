@@ -4,6 +4,7 @@ import catalogue
 import pytest
 import srsly
 
+import spacy_skd.pipeline.readings  # noqa: F401  quickens srsly's
 from spacy_skd.pipeline.registries import quicken
 
 
@@ -49,6 +50,16 @@ def test_what_is_registered_replaced_and_removed_later(registry):
     assert registry.get_all() == {"two": chained}
 
 
+def test_what_takes_the_place_of_another_registry_s_function(registry):
+    other = catalogue.Registry(("skd_test", "other"))
+    other.register("one", func=chained)
+    quicken(registry)
+    assert registry.get_all() == {}
+    del catalogue.REGISTRY["skd_test", "other", "one"]
+    registry.register("one", func=chained)
+    assert registry.get_all() == {"one": chained}
+
+
 def test_it_looks_once(registry):
     looked = []
 
@@ -62,4 +73,4 @@ def test_it_looks_once(registry):
     registry.register("one", func=chained)
     registry.get_all()["other"] = chained
     assert [registry.get_all() for _ in range(3)] == [{"one": chained}] * 3
-    assert len(looked) == 1
+    assert len(looked) == 2, "at first, and after something was registered"
