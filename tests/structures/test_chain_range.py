@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spacy_skd.structures import biluo_labels, legal_moves
+from spacy_skd.structures import biluo_labels, chain_scaled, legal_moves
 
 from .chain_cases import chain_of, close, enumerate_all, make, underflowing
 
@@ -73,3 +73,20 @@ def test_ordinary_scores_never_need_the_guard(rng):
     chain = chain_of(np, make(rng, [50] * 40, 9, scale=5), [50] * 40, "float32")
     chain.marginals()
     assert chain._exact == []
+
+
+def test_rounding_errors_of_a_very_long_sentence_do_not_need_the_guard(rng, monkeypatch):
+    """They add up along it: with the labels of trained models to more than the sums may be off by,
+    which is here as little as what these add up to."""
+    monkeypatch.setitem(chain_scaled.SUM_TOLERANCE, "f", 1e-6)
+    lengths = [20_000, 30]
+    potentials = make(rng, lengths, 40, scale=2)
+    single = chain_of(np, potentials, lengths, "float32")
+    double = chain_of(np, potentials, lengths, "float64")
+    found, expected = single.marginals(), double.marginals()
+    assert single._exact == []
+    np.testing.assert_allclose(found.tokens.sum(axis=1), 1, atol=1.1e-6)
+    close(found.tokens, expected.tokens, 1e-4)
+    close(single.pair_marginals(), double.pair_marginals(), 1e-4)
+    close(single.entropy() / lengths, double.entropy() / lengths, 1e-4)
+    close(single.log_partition() / lengths, double.log_partition() / lengths, 1e-4)
