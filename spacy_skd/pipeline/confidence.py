@@ -50,20 +50,15 @@ def span_confidence(span: Span) -> float | None:
 def tag_confidence(token: Token) -> float | None:
     """The probability of the token's tag, part of speech, morphology or sentence start, the first
     of these that a component has set. None, and ValueError, as for spans."""
-    start, tags = _asked(token, TAGS)
-    if not tags:
-        raise _nothing_kept(token.doc, "skd_tagger")
-    first = tags[0] if len(tags) == 1 else min(tags, key=lambda tag: TAGS.index(tag.kind))
-    return first.probability_of((token.i - start, _label(token, first.kind)))
+    start, reading = _asked(token, TAGS, "skd_tagger")
+    return reading.probability_of((token.i - start, _label(token, reading.kind)))
 
 
 def head_confidence(token: Token) -> float | None:
     """The probability of the token's head and its relation to it. None, and ValueError, as for
     spans; None for whitespace, too."""
-    start, trees = _asked(token, TREES)
-    if not trees:
-        raise _nothing_kept(token.doc, "skd_parser")
-    return trees[0].probability_of((token.i - start, token.head.i - start, token.dep_))
+    start, reading = _asked(token, TREES, "skd_parser")
+    return reading.probability_of((token.i - start, token.head.i - start, token.dep_))
 
 
 def confidences(doc: Doc, component: str | None = None) -> dict[Unit, float]:
@@ -124,18 +119,31 @@ def _is_own(extension: tuple[Any, ...]) -> bool:
     return any(getattr(part, "__module__", None) == __name__ for part in extension)
 
 
-def _asked(token: Token, kinds: Sequence[str]) -> tuple[int, list[Reading]]:
-    """The readings of some kinds in which a token is, and where their part of the document begins.
-    Nearly always it is all of it."""
+def _asked(token: Token, kinds: Sequence[str], factory: str) -> tuple[int, Reading]:
+    """The reading in which a token is, of the first of some kinds that has one, and where its part
+    of the document begins. Raises ValueError if there is none."""
     doc: Any = token.doc
-    found = _of_kinds(doc, len(doc), readings_of(doc), kinds)
-    if found:
-        return 0, found
+    # Nearly always one of the whole document. This is done for every token.
+    reading = _first_of_kinds(doc, len(doc), readings_of(doc), kinds)
+    if reading is not None:
+        return 0, reading
     for part, readings in readings_at(doc, token.i):
-        found = _of_kinds(doc, part.stop - part.start, readings, kinds)
-        if found:
-            return part.start, found
-    return 0, []
+        reading = _first_of_kinds(doc, part.stop - part.start, readings, kinds)
+        if reading is not None:
+            return part.start, reading
+    raise _nothing_kept(doc, factory)
+
+
+def _first_of_kinds(
+    doc: Doc, n_tokens: int, readings: Readings, kinds: Sequence[str]
+) -> Reading | None:
+    """As `_of_kinds`, the first of the first kind that has one."""
+    first: Reading | None = None
+    for reading in readings.values():
+        kind = reading.kind
+        if kind in kinds and (first is None or kinds.index(kind) < kinds.index(first.kind)):
+            first = reading
+    return first and check_tokens(doc, first, n_tokens)
 
 
 def _of_kinds(doc: Doc, n_tokens: int, readings: Readings, kinds: Sequence[str]) -> list[Reading]:

@@ -2,6 +2,7 @@
 threshold (docs/math.md §5)."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,14 +59,19 @@ class EntityAnswers(Answers):
         return span_probabilities(structure, firsts + shifts, lasts + shifts, labels)
 
     def found(self, number: int) -> dict[Unit, float]:
+        bounds, units, values = self.listed
+        own = slice(bounds[number], bounds[number + 1])
+        return dict(self._without_preset(number, list(zip(units[own], values[own]))))
+
+    @cached_property
+    def listed(self) -> tuple[list[Any], ...]:
+        """Where the entities of every document begin, and of every entity: it and its
+        probability."""
         documents, firsts, lasts, labels, _ = self.entities
-        own = slice(*np.searchsorted(documents, [number, number + 1]).tolist())
-        columns = (firsts[own], lasts[own], labels[own], self.probabilities[own])
-        units = [
-            ((first, last + 1, self.labels[label]), value)
-            for first, last, label, value in zip(*(column.tolist() for column in columns))
-        ]
-        return dict(self._without_preset(number, units))
+        numbers = np.arange(self.structure.packing.n_sentences + 1)
+        names = [self.labels[label] for label in labels.tolist()]
+        units = list(zip(firsts.tolist(), (lasts + 1).tolist(), names))
+        return np.searchsorted(documents, numbers).tolist(), units, self.probabilities.tolist()
 
     def probability_of(self, number: int, unit: Unit) -> float | None:
         start, end, label = unit

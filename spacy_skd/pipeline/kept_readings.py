@@ -30,7 +30,7 @@ def keep(docs: Sequence[Doc], answers: Answers) -> None:
 def forget(docs: Sequence[Doc], component: str) -> None:
     """Take from documents what they know of an earlier annotation by a component."""
     for doc in docs:
-        for readings in _user_data(doc) and [_own(doc), *parts_of(doc)]:
+        for readings in _user_data(doc) and [_user_data(doc).get(_key(doc), {}), *parts_of(doc)]:
             readings.pop(component, None)
 
 
@@ -39,9 +39,9 @@ def reading_of(doc: Doc, component: str) -> Reading | None:
     return readings_of(doc).get(component)
 
 
-def readings_of(doc: Doc) -> Readings:
+def readings_of(doc: Any) -> Readings:
     """What components have left in a document as a whole, in their order."""
-    return _readings(_own(doc))
+    return _readings(doc.user_data.get(_key(doc), {}))
 
 
 def parts_of(doc: Doc) -> list[Readings]:
@@ -71,11 +71,6 @@ def readings_at(doc: Doc, token: int) -> Iterator[tuple[slice, Readings]]:
 
 def _user_data(doc: Doc) -> dict[Any, Any]:
     return doc.user_data
-
-
-def _own(doc: Doc) -> dict[str, Any]:
-    """What the document keeps under its own key."""
-    return _user_data(doc).get(_key(doc), {})
 
 
 def _key(doc: Doc) -> Key:

@@ -63,7 +63,8 @@ class Answers:
         """The same at another temperature."""
         other = copy(self)
         other.temperature, other._latest = temperature, None
-        other.__dict__.pop("probabilities", None)
+        for computed in ("probabilities", "listed"):
+            other.__dict__.pop(computed, None)
         return other
 
     @cached_property
@@ -72,6 +73,12 @@ class Answers:
         # What a structure computes it remembers, and a copy can be let go.
         structure = self.legal(copy(self.structure))
         return self.find_probabilities(temper(structure, self.temperature))
+
+    @cached_property
+    def listed(self) -> tuple[list[Any], ...]:
+        """What was found in the batch, a list a column: documents are short, and reading each of
+        them from arrays would take longer."""
+        raise NotImplementedError
 
     def of_document(self, number: int) -> Any:
         """The distribution of one document at the temperature; the latest one is remembered."""
@@ -164,7 +171,8 @@ class Reading:
         None where the component cannot say it, where it was set before, and, of what was not found,
         where the distribution is not at hand any more.
         """
-        probability = self.found().get(unit)
+        found = self.found() if self._found is None else self._found  # done for every token
+        probability = found.get(unit)
         if probability is None and self._answers is not None:
             return self._answers.probability_of(self._number, unit)
         return probability

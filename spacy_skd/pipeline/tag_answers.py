@@ -1,6 +1,7 @@
 """How sure a tagger is: probabilities of labels, and other analyses (docs/math.md §5)."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,17 @@ class TagAnswers(Answers):
 
     def found(self, number: int) -> dict[Unit, float]:
         own = slice(self.offsets[number], self.offsets[number + 1])
-        tokens = np.flatnonzero(self.decided[own])
-        values = self.probabilities[own][tokens].tolist()
-        columns = self.columns[own][tokens].tolist()
-        return {
-            (token, self.labels[column]): value
-            for token, column, value in zip(tokens.tolist(), columns, values)
-        }
+        labels, values, decided = (column[own] for column in self.listed)
+        units = zip(range(len(labels)), labels)
+        if not all(decided):
+            return {unit: value for unit, value, is_own in zip(units, values, decided) if is_own}
+        return dict(zip(units, values))
+
+    @cached_property
+    def listed(self) -> tuple[list[Any], ...]:
+        """Of every token: its label, the probability of it, and whether it was decoded."""
+        labels = [self.labels[column] for column in self.columns.tolist()]
+        return labels, self.probabilities.tolist(), self.decided.tolist()
 
     def probability_of(self, number: int, unit: Unit) -> float | None:
         token, label = unit

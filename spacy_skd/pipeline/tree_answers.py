@@ -2,6 +2,7 @@
 (docs/math.md §5)."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
@@ -68,15 +69,21 @@ class TreeAnswers(Answers):
         return _joint(structure, self.heads, self.relations, self.labels)
 
     def found(self, number: int) -> dict[Unit, float]:
-        start, end = self.bounds[number : number + 2]
-        tokens = np.flatnonzero(~self.spaces[start:end])
-        heads = (self.heads[start:end][tokens] - start).tolist()
-        relations = self.relations[start:end][tokens].tolist()
-        values = self.probabilities[start:end][tokens].tolist()
-        return {
-            (token, head, self.labels[relation]): value
-            for token, head, relation, value in zip(tokens.tolist(), heads, relations, values)
-        }
+        own = slice(*self.bounds[number : number + 2])
+        heads, relations, values, spaces = (column[own] for column in self.listed)
+        units = zip(range(len(heads)), heads, relations)
+        if any(spaces):
+            return {unit: value for unit, value, space in zip(units, values, spaces) if not space}
+        return dict(zip(units, values))
+
+    @cached_property
+    def listed(self) -> tuple[list[Any], ...]:
+        """Of every token: its head in the document, its relation, their probability, and whether it
+        is whitespace."""
+        starts = np.repeat(self.bounds[:-1], np.diff(self.bounds))
+        relations = [self.labels[relation] for relation in self.relations.tolist()]
+        heads = (self.heads - starts).tolist()
+        return heads, relations, self.probabilities.tolist(), self.spaces.tolist()
 
     def probability_of(self, number: int, unit: Unit) -> float | None:
         token, head, relation = unit
