@@ -19,7 +19,8 @@ Backprop = Callable[[Any], Any]
 EPSILON = np.float32(1e-8)  # added to variances, as in thinc
 BY_PIECE = "by_piece"  # an attribute of models
 MANY_ROWS = 128
-"""For fewer, blis takes as long for the product of one piece as for that of all."""
+"""For fewer, blis takes as long for the product of one piece as for that of all, and numpy less in
+one call for all pieces than in one for each."""
 SMALL_PRODUCT, N_SLICES = 1 << 18, 8
 """Multiplications of one product that OpenBLAS does by itself, whatever threads it has; and in how
 many such products, with two rows at least, numpy is faster than blis is in one."""
@@ -72,15 +73,18 @@ def maxout(model: Model, X: Any, is_train: bool) -> tuple[Any, Backprop]:
     weights: Any = model.get_param("W")
     bias: Any = model.get_param("b")
     n_rows = SMALL_PRODUCT // weights[:, 0].size
-    is_few = model.ops.use_blis and len(X) < MANY_ROWS
+    is_few, by_blis = len(X) < MANY_ROWS, model.ops.use_blis
     by_piece = None
     if is_train:
         remembered.await_update(weights, bias)
-    elif not is_few or (n_rows > 1 and len(X) <= N_SLICES * n_rows):
+    elif not (is_few and by_blis) or (n_rows > 1 and len(X) <= N_SLICES * n_rows):
         by_piece = remembered.of((weights, bias), _by_piece)
     if by_piece is None:
         return thinc_maxout(model, X, is_train)
-    Y = _largest_of_few(X, *by_piece, n_rows) if is_few else _largest(X, *by_piece, model.ops)
+    if is_few:
+        Y = _largest_of_few(X, *by_piece, n_rows if by_blis else MANY_ROWS)
+    else:
+        Y = _largest(X, *by_piece, model.ops)
     return Y, lambda dY: maxout(model, X, True)[1](dY)
 
 
@@ -101,7 +105,7 @@ def _largest(X: Any, columns: Any, bias: Any, ops: NumpyOps) -> Any:
 
 
 def _largest_of_few(X: Any, columns: Any, bias: Any, n_rows: int) -> Any:
-    """The same of one sentence or two, some rows at a time, by numpy."""
+    """The same of few vectors, some rows at a time, by numpy."""
     Y: Any = np.empty((len(X), columns.shape[2]), dtype=X.dtype)
     for start in range(0, len(X), n_rows):
         rows = slice(start, start + n_rows)

@@ -215,16 +215,17 @@ def _scan(forget: Any, states: Any, packing: Packing) -> None:
 def _scan_alone(forget: Any, states: Any) -> None:
     """What `_scan` does for one sequence, in rows side by side: two of its directions are apart in
     memory, and a call costs more than its arithmetic."""
-    n_tokens, width = states.shape[-2:]
+    *others, n_tokens, width = states.shape
+    tokens_first = (len(others), *range(len(others)), len(others) + 1)
     gates, rows = (
-        np.moveaxis(values, -2, 0).reshape(n_tokens, -1).copy()
+        values.transpose(tokens_first).reshape(n_tokens, -1).copy()
         for values in (np.broadcast_to(forget, states.shape), states)
     )
     kept = np.empty_like(rows[0])
     for gate, before, now in zip(gates[1:], rows, rows[1:]):
         np.multiply(gate, before, out=kept)
         now += kept
-    states[...] = np.moveaxis(rows.reshape(n_tokens, *states.shape[:-2], width), 0, -2)
+    states.transpose(tokens_first)[...] = rows.reshape(n_tokens, *others, width)
 
 
 def _scan_blocks(forget: Floats3d, states: Floats3d, packing: Packing, blocks: Packing) -> None:
