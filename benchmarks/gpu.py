@@ -1,12 +1,13 @@
 """Teacher, compact transformer student and CNN student on a GPU.
 
-    python benchmarks/gpu.py --cpu --output gpu.json
+    python benchmarks/gpu.py --cpu
 
 Makes the three of configs/teacher.cfg, configs/student_gpu.cfg and configs/student.cfg: a short
 training on the entities that come with the project, which speeds do not depend on. Then measures
 words a second of `nlp.pipe` and the time of a training step on the first GPU, with --cpu on the CPU
 too, and compares the predictions of both. Rivals take turns; numbers are medians of wall clock over
-the rounds. Without a GPU it says so and measures the CPU alone.
+the rounds. Without a GPU it says so and measures the CPU alone, where one thread is what a service
+gives to a process: set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1.
 """
 
 import gc
@@ -34,6 +35,7 @@ from spacy_skd.cli.convert import read_corpus
 from spacy_skd.distill.copies import plain_copy
 
 ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results" / "gpu.json"
 CORPUS = ROOT / "assets" / "entities" / "train.txt"
 PIPELINES = {
     "teacher": "teacher.cfg",
@@ -57,9 +59,9 @@ def main(
     rounds: Annotated[int, typer.Option(help="Timed rounds")] = 5,
     steps: Annotated[int, typer.Option(help="Training steps before anything is measured")] = 30,
     cpu: Annotated[bool, typer.Option("--cpu", help="Measure the CPU too")] = False,
-    output: Annotated[Path | None, typer.Option(help="JSON file for the numbers")] = None,
+    output: Annotated[Path, typer.Option(help="Results")] = RESULTS,
 ) -> None:
-    """Measure, and print a table."""
+    """Measure, print the table, and write it as JSON and Markdown."""
     devices = ["GPU"] if has_gpu() else []
     if not devices:
         print("There is no GPU that cupy and torch can use: measuring the CPU.")
@@ -87,10 +89,12 @@ def main(
             with use_ops(OPS[device]):
                 rows[device] = measure(folder, words, rounds)
         same = compare(folder, words) if "GPU" in devices else {}
-    if output is not None:
-        rows_and_same = {"device": description(devices), "speeds": rows, "same": same}
-        output.write_text(json.dumps(rows_and_same, indent=2) + "\n", encoding="utf-8")
-    print(f"{description(devices)}\n\n{table(rows, same)}")
+    found = {"device": description(devices), "speeds": rows, "same": same}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    text = f"{table(rows, same)}\n\n{description(devices)}.\n"
+    output.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 def has_gpu() -> bool:
@@ -105,7 +109,8 @@ def description(devices: list[str]) -> str:
     import torch
 
     gpu = f"GPU: {torch.cuda.get_device_name(0)}; " if "GPU" in devices else ""
-    return f"{gpu}CPU: {torch.get_num_threads()} threads"
+    n_threads = torch.get_num_threads()
+    return f"{gpu}CPU: {n_threads} thread{'s' * (n_threads > 1)}"
 
 
 def make(name: str, overrides: dict[str, Any], steps: int) -> Language:
