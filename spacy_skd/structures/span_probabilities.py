@@ -55,6 +55,8 @@ def likely_spans(structure: SpanDistribution, threshold: float) -> LikelySpans:
 
 @span_probabilities.register
 def _of_chain(chain: LinearChain, firsts: Ints1d, lasts: Ints1d, labels: Ints1d) -> Floats1d:
+    if not len(firsts):  # as in most sentences, where a batch is one
+        return np.zeros(0, dtype=chain.emissions.dtype)
     parts = _ChainParts.of(chain)
     widths = lasts - firsts
     found = parts.tokens[firsts, parts.columns.unit[labels]]
