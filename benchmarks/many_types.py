@@ -34,7 +34,8 @@ def main(
         split: list(DocBin().from_disk(work / f"{split}.spacy").get_docs(vocab))
         for split in ("train", "dev", "test")
     }
-    labels = sorted({entity.label_ for doc in splits["train"] for entity in doc.ents})
+    every = [doc for docs in splits.values() for doc in docs]
+    labels = sorted({entity.label_ for doc in every for entity in doc.ents})
     if types < len(labels):
         raise typer.BadParameter(f"The corpus has {len(labels)} types already: {labels}.")
     n_parts = {label: len(range(place, types, len(labels))) for place, label in enumerate(labels)}

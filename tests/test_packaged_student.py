@@ -52,7 +52,7 @@ import spacy
 of_spacy = [name for name in sys.modules if name.partition(".")[0] == "weasel"]
 nlp = spacy.load(sys.argv[1])
 
-# The first call waits for nothing that later ones do not.
+# The first call loads nothing, compiles nothing and starts no process.
 slow, seen, watching = {SLOW!r}, [], True
 sys.addaudithook(lambda event, _: watching and event in slow and seen.append(event))
 nlp(sys.argv[2])

@@ -24,7 +24,7 @@ class Remembered(Generic[T]):
 
     def __init__(self) -> None:
         self.kept: _Kept | None = None
-        self.trained: list[tuple[weakref.ref[Any], Any]] = []
+        self.trained: list[tuple[weakref.ref[Any], bytes]] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Remembered[T]:
         return type(self)()

@@ -137,7 +137,8 @@ def _asked(token: Token, kinds: Sequence[str], factory: str) -> tuple[int, Readi
 def _first_of_kinds(
     doc: Doc, n_tokens: int, readings: Readings, kinds: Sequence[str]
 ) -> Reading | None:
-    """As `_of_kinds`, the first of the first kind that has one."""
+    """That of the first kind which has one; of several, the first. Raises ValueError if it had
+    other tokens."""
     first: Reading | None = None
     for reading in readings.values():
         kind = reading.kind

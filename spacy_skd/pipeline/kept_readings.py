@@ -30,7 +30,8 @@ def keep(docs: Sequence[Doc], answers: Answers) -> None:
 def forget(docs: Sequence[Doc], component: str) -> None:
     """Take from documents what they know of an earlier annotation by a component."""
     for doc in docs:
-        for readings in _user_data(doc) and [_user_data(doc).get(_key(doc), {}), *parts_of(doc)]:
+        data = _user_data(doc)
+        for readings in data and [data.get(_key(doc), {}), *parts_of(doc)]:
             readings.pop(component, None)
 
 
@@ -41,6 +42,7 @@ def reading_of(doc: Doc, component: str) -> Reading | None:
 
 def readings_of(doc: Any) -> Readings:
     """What components have left in a document as a whole, in their order."""
+    # Asked for every token: no call that can be spared.
     return _readings(doc.user_data.get(_key(doc), {}))
 
 

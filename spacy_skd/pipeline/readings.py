@@ -76,8 +76,8 @@ class Answers:
 
     @cached_property
     def listed(self) -> tuple[list[Any], ...]:
-        """What was found in the batch, a list a column: documents are short, and reading each of
-        them from arrays would take longer."""
+        """What was found in the batch, as lists: documents are short, and reading each of them from
+        arrays would take longer."""
         raise NotImplementedError
 
     def of_document(self, number: int) -> Any:

@@ -112,9 +112,11 @@ def test_documents_put_together(crf):
         values(part) or part[:1]._.confidence
 
 
-def with_tagger(nlp):
+def with_tagger(nlp, name="tagger"):
     config = {"model": blank("skd_tagger").get_pipe_config("tagger")["model"]}
-    tagger = nlp.add_pipe("skd_tagger", name="tagger", config=config)
+    if name != "tagger":
+        config["attribute"] = name
+    tagger = nlp.add_pipe("skd_tagger", name=name, config=config)
     tagger.initialize(lambda: tag_examples(nlp))
     return tagger
 
@@ -219,14 +221,16 @@ def test_no_passes_are_kept_after_asking(crf):
 
 def test_merged_tokens_do_not_matter_to_components_after(crf):
     """Only who is asked has to have seen the tokens."""
+    with_tagger(crf, "morph")
     crf.add_pipe("merge_entities")
     with_tagger(crf)
     doc = crf(TEXT)
     assert len(doc) < len(TEXT.split())
     assert 0 <= doc[0]._.tag_confidence <= 1
     assert len(doc._.confidences("tagger")) == len(doc)
-    with pytest.raises(ValueError, match="'ner' annotated 6 tokens"):
-        doc._.confidences("ner")
+    for name in ("ner", "morph"):
+        with pytest.raises(ValueError, match=f"'{name}' annotated 6 tokens"):
+            doc._.confidences(name)
 
 
 def test_threads_that_ask_about_documents_of_one_batch(crf, monkeypatch):

@@ -211,6 +211,8 @@ def test_the_interface_of_calibration():
     for temperature in (None, 1.0, 4.0):
         docs = annotated(nlp, structure)
         expected = by_listing(structure, docs, temperature or 1.0)
+        assert all(doc._.confidences().keys() == set(ner.units(doc)) for doc in docs)
+        # Asked before at the component's own temperature, which is 1.
         kept = ner.confidences(docs, structure, temperature)
         for doc in docs:  # without what documents keep it is the same, found again
             doc.user_data.clear()

@@ -82,6 +82,11 @@ def test_tags_agree_with_all_label_sequences(kind):
         doc[0].tag_ = "other"
         assert doc[0]._.tag_confidence is None
     assert tags.confidences(docs, structure, 1.5)[1] == []
+    # At another temperature than what documents were asked at.
+    doc, marginals = docs[2], listed(structure, 2, 4.0).tokens()
+    wanted = [marginals[token, TAGS.index(tag)] for token, tag in doc._.confidences()]
+    doc[0].tag_ = next(iter(doc._.confidences()))[1]
+    assert tags.confidences(docs, structure, 4.0)[2] == pytest.approx(wanted)
 
 
 def test_tags_that_were_set_before_condition_the_others():
@@ -204,6 +209,18 @@ def test_arcs_with_their_relations(kind):
     assert component.known(doc).all()
     assert list(doc._.confidences()) == component.units(doc)
     assert list(doc._.confidences().values()) == pytest.approx(expected)
+
+
+def test_arcs_at_another_temperature_than_what_was_asked_before():
+    nlp, component = parser("tree")
+    structure = Sentences(trees("tree", [3, 2]), np.asarray([2]))
+    doc = Doc(nlp.vocab, words=WORDS, sent_starts=STARTS)
+    component.set_annotations([doc], structure)
+    before = list(doc._.confidences().values())
+    (found,) = component.confidences([doc], structure, 4.0)
+    doc.user_data.clear()
+    (expected,) = component.confidences([doc], structure, 4.0)  # found anew
+    assert found == pytest.approx(expected) != pytest.approx(before)
 
 
 @pytest.mark.parametrize("kind", ["heads", "tree", "projective"])
