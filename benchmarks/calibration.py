@@ -69,8 +69,7 @@ LANGUAGES = {
 UNITS = {"ner": "entities", "parser": "arcs", "tagger": "tags", "morphologizer": "analyses"}
 """What the components that are calibrated predict."""
 CRITERION = "kernel error"
-"""By which temperatures are fitted; lines of results without one are of an earlier version, which
-took the log loss."""
+"""By which temperatures are fitted."""
 
 
 class Task(NamedTuple):
@@ -244,10 +243,7 @@ def make_table(rows: Sequence[dict]) -> str:
                 ]
                 if own:
                     of = f"{corpus}, {own[0]['setting']}" if name == "ner" else f"{corpus}, {name}"
-                    title = f"{of}: {UNITS[component]} of test"
-                    if not all("criterion" in row for row in own):
-                        title += " (T by log loss)"
-                    lines += [*table_of(title, own, task), ""]
+                    lines += [*table_of(f"{of}: {UNITS[component]} of test", own, task), ""]
     return "\n".join(lines)
 
 
